@@ -1,0 +1,34 @@
+# Thin: each target is a plain command that anyone can type (README.md, "Plain commands").
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: book test chapters lab check clean
+
+book: .venv/installed
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	@echo "Open file://$(CURDIR)/_build/html/index.html"
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+chapters: .venv/installed
+	$(BIN)/python chapters/execute.py
+
+lab: .venv/installed
+	$(BIN)/jupyter lab chapters
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+# rebuilt whenever the requirements or the package's own metadata change
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@

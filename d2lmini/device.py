@@ -1,0 +1,101 @@
+"""Which device trains, how runs are seeded, and what this machine is and can do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and the versions behind a measurement. `cores`: usable CPU cores."""
+
+    device: str
+    processor: str
+    cores: int
+    threads: int
+    system: str
+    python: str
+    torch: str
+    fast_bf16: bool
+
+
+def try_gpu(i: int = 0) -> torch.device:
+    """CUDA device `i` if there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available() and torch.cuda.device_count() > i:
+        return torch.device(f"cuda:{i}")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given; on the CPU nothing is to be done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 products run in hardware there; emulated they are many times slower."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+    return False
+
+
+def describe_environment(device: torch.device) -> Environment:
+    """This machine as a record keeps it."""
+    return Environment(
+        device=str(device),
+        processor=processor_name(device),
+        cores=usable_cores(),
+        threads=torch.get_num_threads(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        fast_bf16=has_fast_bf16(device),
+    )
+
+
+def processor_name(device: torch.device) -> str:
+    """The name the device gives itself, such as the CPU's model name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """CPU cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info("flags").split())
+
+
+def _cpu_info(field: str) -> str:
+    """A field of Linux's /proc/cpuinfo, or "" elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")

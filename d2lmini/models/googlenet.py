@@ -1,0 +1,125 @@
+"""GoogLeNet. Szegedy et al. (2015), "Going deeper with convolutions", CVPR; D2L's form by
+default, the paper's pooling, dropout and auxiliary classifiers by keyword."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from d2lmini.models._size import output_size
+
+# one block: channels of the four branches, c1, (c2 reduce, c2), (c3 reduce, c3), c4 (table 1)
+GOOGLENET = (
+    ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),  # 3a, 3b
+    ((192, (96, 208), (16, 48), 64), (160, (112, 224), (24, 64), 64),  # 4a, 4b
+     (128, (128, 256), (24, 64), 64), (112, (144, 288), (32, 64), 64),  # 4c, 4d
+     (256, (160, 320), (32, 128), 128)),  # 4e
+    ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128)),  # 5a, 5b
+)  # fmt: skip
+
+
+def thin(conv_arch, ratio):
+    """The same table with every channel count // ratio."""
+    if isinstance(conv_arch, int):
+        return conv_arch // ratio
+    return tuple(thin(part, ratio) for part in conv_arch)
+
+
+# the stages before the first Inception block: (channels, kernel, stride, padding), then a max-pool
+STEM = (((64, 7, 2, 3),), ((64, 1, 1, 0), (192, 3, 1, 1)))
+
+# class size: a quarter of the channels, and a stem that leaves 28 pixels more than one
+GOOGLENET_SMALL = thin(GOOGLENET, 4)
+STEM_SMALL = (((48, 5, 2, 2),),)
+
+
+class Inception(nn.Module):
+    """(N, in_channels, H, W) → (N, c1 + c2[1] + c3[1] + c4, H, W). Source: figure 2(b)."""
+
+    def __init__(self, in_channels, c1, c2, c3, c4):
+        super().__init__()
+        self.b1 = nn.Conv2d(in_channels, c1, kernel_size=1)
+        self.b2_1 = nn.Conv2d(in_channels, c2[0], kernel_size=1)
+        self.b2_2 = nn.Conv2d(c2[0], c2[1], kernel_size=3, padding=1)
+        self.b3_1 = nn.Conv2d(in_channels, c3[0], kernel_size=1)
+        self.b3_2 = nn.Conv2d(c3[0], c3[1], kernel_size=5, padding=2)
+        self.b4_1 = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
+        self.b4_2 = nn.Conv2d(in_channels, c4, kernel_size=1)
+
+    def forward(self, x):
+        b1 = F.relu(self.b1(x))
+        b2 = F.relu(self.b2_2(F.relu(self.b2_1(x))))
+        b3 = F.relu(self.b3_2(F.relu(self.b3_1(x))))
+        b4 = F.relu(self.b4_2(self.b4_1(x)))
+        return torch.cat((b1, b2, b3, b4), dim=1)
+
+
+class AuxiliaryClassifier(nn.Module):
+    """(N, in_channels, size, size) → logits (N, num_classes). Source: the paper's section 5."""
+
+    def __init__(self, in_channels, num_classes, size, dropout=0.5):
+        super().__init__()
+        pool = nn.AvgPool2d(kernel_size=5, stride=3)
+        size = output_size(nn.Sequential(pool), size, "the auxiliary classifier")
+        self.layers = nn.Sequential(
+            pool, nn.Conv2d(in_channels, 128, kernel_size=1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(128 * size * size, 1024), nn.ReLU(),
+            nn.Dropout(dropout), nn.Linear(1024, num_classes),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class GoogLeNetWithAuxiliary(nn.Module):
+    """GoogLeNet and its two extra classifiers after blocks 4a and 4d.
+
+    While training, forward returns (logits, logits after 4a, logits after 4d); else logits alone.
+    """
+
+    def __init__(self, net, aux_4a, aux_4d):
+        super().__init__()
+        self.net, self.aux_4a, self.aux_4d = net, aux_4a, aux_4d
+
+    def forward(self, x):
+        if not self.training:
+            return self.net(x)
+        *before, b4, b5, output = self.net
+        x_4a = nn.Sequential(*before, b4[0])(x)
+        x_4d = b4[1:4](x_4a)
+        return output(b5(b4[4:](x_4d))), self.aux_4a(x_4a), self.aux_4d(x_4d)
+
+
+def googlenet(in_channels=1, num_classes=10, *, conv_arch=GOOGLENET, stem=STEM, image_size=96,
+              dropout=0.0, ceil_mode=False, aux=False):
+    """GoogLeNet: (N, in_channels, image_size, image_size) → logits (N, num_classes).
+
+    ceil_mode: pools round the map size up, as the paper's do, in the place of D2L's padding.
+    aux: a GoogLeNetWithAuxiliary. Source: table 1. Raises ValueError if image_size is too small.
+    """
+
+    def max_pool():
+        return nn.MaxPool2d(3, stride=2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
+
+    stages, channels = [], in_channels
+    for convs in stem:
+        layers = []
+        for out_channels, kernel_size, stride, padding in convs:
+            layers += [nn.Conv2d(channels, out_channels, kernel_size, stride, padding), nn.ReLU()]
+            channels = out_channels
+        stages += [nn.Sequential(*layers, max_pool())]
+    for blocks in conv_arch:
+        layers = []
+        for c1, c2, c3, c4 in blocks:
+            layers += [Inception(channels, c1, c2, c3, c4)]
+            channels = c1 + c2[1] + c3[1] + c4
+        stages += [nn.Sequential(*layers, max_pool())]
+    stages[-1][-1] = nn.AdaptiveAvgPool2d((1, 1))  # the last stage ends in global average pooling
+    output_size(nn.Sequential(*stages), image_size, "googlenet")  # raises if an image is too small
+    stages[-1].extend([nn.Flatten(), nn.Dropout(dropout)])
+    net = nn.Sequential(*stages, nn.Linear(channels, num_classes))
+    if not aux:
+        return net
+    size = output_size(nn.Sequential(*stages[:-2]), image_size, "googlenet")  # of 4a's maps
+    widths = [c1 + c2[1] + c3[1] + c4 for c1, c2, c3, c4 in conv_arch[1]]  # of 4a to 4e
+    heads = [AuxiliaryClassifier(widths[i], num_classes, size) for i in (0, 3)]
+    return GoogLeNetWithAuxiliary(net, *heads)
