@@ -1,0 +1,233 @@
+"""The built book in a real browser: offline, readable, whole."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+ASSETS = Path(__file__).resolve().parents[2] / "book" / "assets"
+PHONE = {"width": 375, "height": 800}
+DESKTOP = {"width": 1280, "height": 900}
+
+# Every element of the article that shows text of its own, with its contrast ratio (WCAG 2)
+LOW_CONTRAST = r"""
+(least) => {
+  const parse = (text) => {
+    const canvas = document.createElement("canvas");
+    const c = canvas.getContext("2d", { willReadFrequently: true });
+    c.clearRect(0, 0, 1, 1); c.fillStyle = text; c.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = c.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const cache = {};
+  const colour = (text) => (cache[text] ??= parse(text));
+  const over = (top, below) =>
+    [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
+  const background = (element) => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) {
+      const c = colour(getComputedStyle(e).backgroundColor);
+      if (c[3] > 0) layers.push(c);
+      if (c[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+  };
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const luminance = (c) => {
+    const [r, g, b] = c.map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const low = [];
+  for (const e of document.querySelectorAll(".bd-article *")) {
+    if (e.closest("svg, .katex-mathml, .headerlink, .copybtn") || !e.checkVisibility()) continue;
+    const texts = [...e.childNodes].filter((n) => n.nodeType === 3);
+    const own = texts.map((n) => n.data.trim()).join("");
+    if (!own || /^\u200b*$/.test(own)) continue;
+    const behind = background(e);
+    const [a, b] = [luminance(over(colour(getComputedStyle(e).color), behind)), luminance(behind)];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const name = `${e.tagName}.${e.className}`;
+    if (ratio < least) low.push(`${ratio.toFixed(2)} ${name}: ${own.slice(0, 40)}`);
+  }
+  return low;
+}
+"""
+
+
+def test_pages_ask_no_other_host_and_do_not_complain(over_http):
+    assert over_http.foreign == []
+    assert over_http.complaints == []
+
+
+def test_pages_work_from_disk(from_disk):
+    assert from_disk.foreign == []
+    assert from_disk.complaints == []
+    assert broken_images(from_disk.page) == []
+    assert unset_formulas(from_disk.page) == []
+
+
+def test_formulas_are_set(over_http):
+    assert unset_formulas(over_http.page) == []
+
+
+def test_one_h1_and_no_level_skipped(over_http):
+    levels = over_http.page.eval_on_selector_all(
+        ":is(h1, h2, h3, h4, h5, h6)",
+        "all => all.filter((h) => h.checkVisibility()).map((h) => +h.tagName[1])",
+    )
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels)), levels
+
+
+def test_images_load_and_have_alternative_texts(over_http):
+    assert broken_images(over_http.page) == []
+    silent = over_http.page.eval_on_selector_all(
+        ".bd-article img",  # for a cell's figure myst-nb puts the file's name, which says nothing
+        r"""all => all.filter((i) => !i.alt.trim() || /\.(png|svg|jpe?g)$/.test(i.alt))
+                   .map((i) => i.outerHTML.slice(0, 160))""",
+    )
+    assert silent == [], 'set the cell\'s metadata: {"mystnb": {"image": {"alt": "…"}}}'
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_contrast(over_http, theme):
+    page = over_http.page
+    page.set_viewport_size(DESKTOP)
+    switch_theme(page, theme)
+    assert page.evaluate(LOW_CONTRAST, 4.5) == []
+
+
+def test_no_sideways_scrolling_on_a_phone(over_http):
+    page = over_http.page
+    page.set_viewport_size(PHONE)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size(DESKTOP)
+    assert wide <= PHONE["width"]
+
+
+def test_print_unfolds_and_drops_the_sidebars(over_http):
+    page = over_http.page
+    page.emulate_media(media="print")
+    shown = page.evaluate(
+        """[...document.querySelectorAll(
+               ".bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .prev-next-footer"
+             )].filter((e) => e.checkVisibility()).map((e) => e.className)"""
+    )
+    folded = page.evaluate(
+        """[...document.querySelectorAll(".bd-article details > :not(summary)")]
+             .filter((e) => !e.checkVisibility() || !e.getClientRects().length)
+             .map((e) => e.outerHTML.slice(0, 100))"""
+    )
+    page.emulate_media(media="screen")
+    assert shown == []
+    assert folded == []
+
+
+def test_text_and_figures_stand_without_javascript(without_script, html):
+    page = without_script.page
+    shown = "".join(page.locator("main").inner_text().split())
+    paragraphs = document_at(html / unquote(urlsplit(page.url).path)[1:]).select(
+        ".bd-article section > p"
+    )
+    unfolded = [p.get_text() for p in paragraphs if not p.find_parent("details")]
+    assert [text for text in unfolded if "".join(text.split()) not in shown] == []
+    assert broken_images(page) == []
+
+
+def test_search_finds_a_glossary_word(browser, html):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((html / "search.html").as_uri() + "?q=padding", wait_until="load")
+    page.wait_for_selector("#search-results li a")
+    assert page.locator("#search-results li a").count() > 1
+    context.close()
+
+
+def test_links_and_anchors_resolve(html, page_name):
+    page = html / f"{page_name}.html"
+    dead = []
+    for tag, attribute in (("a", "href"), ("img", "src"), ("script", "src"), ("link", "href")):
+        for element in document_at(page).find_all(tag, attrs={attribute: True}):
+            target = urlsplit(element[attribute])
+            if target.scheme or target.netloc:
+                continue
+            file = (page.parent / unquote(target.path)).resolve() if target.path else page
+            if file.is_dir():
+                file /= "index.html"
+            anchor = unquote(target.fragment)
+            if not file.is_file() or (anchor and not has_anchor(file, anchor)):
+                dead.append(element[attribute])
+    assert dead == []
+
+
+def test_every_chapter_offers_its_notebook(html):
+    for page in (html / "chapters").glob("*.html"):
+        assert document_at(page).find("a", href=f"../_sources/chapters/{page.stem}.ipynb"), page
+
+
+def test_start_page_is_reached_from_the_root(html):
+    assert "book/index.html" in (html / "index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("figure", sorted(ASSETS.rglob("*.svg")), ids=lambda path: path.stem)
+def test_drawings_are_titled_and_self_contained(figure):
+    text = figure.read_text("utf-8")
+    root = ElementTree.fromstring(text)
+    assert root.findtext("{http://www.w3.org/2000/svg}title")
+    foreign = r"<script|<foreignObject|<image|@import|(href|src)=.https?:|url\(.?https?:"
+    assert not re.search(foreign, text)
+    sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)"', text)]
+    assert min(sizes, default=11) >= 11
+
+
+def test_vendored_katex_agrees_with_the_package():
+    from sphinxcontrib.katex import katex_version
+
+    folder = ASSETS / "vendor" / "katex"
+    assert f"KaTeX {katex_version} " in (folder / "VERSION").read_text("utf-8")
+    assert (folder / "LICENSE").is_file()
+    fonts = set(re.findall(r"fonts/[\w-]+\.woff2", (folder / "katex.min.css").read_text("utf-8")))
+    assert fonts == {f"fonts/{path.name}" for path in (folder / "fonts").iterdir()}
+
+
+# ---------------------------------------------------------------------------- helpers
+
+DOCUMENTS: dict[Path, BeautifulSoup] = {}
+
+
+def document_at(path: Path) -> BeautifulSoup:
+    if path not in DOCUMENTS:
+        DOCUMENTS[path] = BeautifulSoup(path.read_text("utf-8"), "html.parser")
+    return DOCUMENTS[path]
+
+
+def has_anchor(file: Path, anchor: str) -> bool:
+    return file.suffix != ".html" or document_at(file).find(id=anchor) is not None
+
+
+def broken_images(page) -> list[str]:
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+    return page.evaluate("[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)")
+
+
+def unset_formulas(page) -> list[str]:
+    return page.evaluate(
+        """[...document.querySelectorAll(".math")]
+             .filter((e) => !e.querySelector(".katex") || e.querySelector(".katex-error"))
+             .map((e) => e.textContent.slice(0, 80))"""
+    )
+
+
+def switch_theme(page, theme: str) -> None:
+    """Press the page's own button until the theme is on."""
+    for _ in range(3):  # light, dark, as the system
+        if page.evaluate("document.documentElement.dataset.mode") == theme:
+            break
+        page.locator(".theme-switch-button").first.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
