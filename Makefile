@@ -12,7 +12,9 @@ test: .venv/installed
 	$(BIN)/python -m pytest
 
 chapters: .venv/installed
-	$(BIN)/python chapters/execute.py
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True \
+	  chapters/*.ipynb
 
 lab: .venv/installed
 	$(BIN)/jupyter lab chapters

@@ -11,6 +11,7 @@ import hashlib
 import operator
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,8 +153,9 @@ class ArrayLoader:
         if self.seed is None or not (self.shuffle or self.augment):
             return None
         self.iterations += 1
-        # one stream per (seed, iteration); 2**32 keeps neighbouring seeds apart
-        return torch.Generator().manual_seed(self.seed * 2**32 + self.iterations)
+        # one stream per (seed, iteration); the CPU's generator reads only 32 bits of a seed
+        mixed = np.random.SeedSequence([self.seed % 2**64, self.iterations]).generate_state(1)
+        return torch.Generator().manual_seed(int(mixed[0]))
 
 
 def flip_and_shift(images: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:
@@ -351,7 +353,7 @@ def _read_idx(path: Path, name: str) -> np.ndarray:
     """An IDX file, plain or gzipped, as a uint8 array, after its checksum has been verified."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as a gzip file: {error}") from error
     found = hashlib.sha256(content).hexdigest()
     expected = FASHION_MNIST_SHA256[name]
@@ -372,7 +374,7 @@ def _cifar10_from_npz(archive: Path) -> tuple[ImageSet, ImageSet]:
     try:
         with np.load(archive, allow_pickle=False) as arrays:
             splits = {s: (arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in shapes}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{archive} is not a readable CIFAR-10 archive: {error}") from error
     for split, shape in shapes.items():
         images, labels = splits[split]
@@ -391,7 +393,7 @@ def _cifar10_from_torchvision(folders: list[Path], download: bool) -> tuple[Imag
     for folder in folders:
         if (folder / "cifar-10-batches-py").is_dir():
             cache, download = folder, False
-    if not download and not (cache / "cifar-10-batches-py").is_dir():
+    if not download and cache not in folders:
         looked = ", ".join(str(folder) for folder in folders)
         raise FileNotFoundError(
             f"neither cifar10.npz nor cifar-10-batches-py was found in {looked}"

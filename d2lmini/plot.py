@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from d2lmini.record import Record
+from d2lmini.summary import evaluation_mode
 
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY)
@@ -83,16 +84,11 @@ def show_images(
 def predict(net: nn.Module, data_iter: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The net's class probabilities (N, classes) and the labels (N,) over a loader, on the CPU."""
     device = next(net.parameters()).device
-    was_training = net.training
-    net.eval()
     probabilities, labels = [], []
-    try:
-        with torch.no_grad():
-            for X, y in data_iter:
-                probabilities.append(net(X.to(device)).softmax(dim=1).cpu())
-                labels.append(y.cpu())
-    finally:
-        net.train(was_training)
+    with evaluation_mode(net):
+        for X, y in data_iter:
+            probabilities.append(net(X.to(device)).softmax(dim=1).cpu())
+            labels.append(y.cpu())
     return torch.cat(probabilities), torch.cat(labels)
 
 
@@ -146,16 +142,11 @@ def feature_maps(
     """
     maps: dict[int, Tensor] = {}
     x = image.unsqueeze(0).to(next(net.parameters()).device)
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            for i, layer in enumerate(net):
-                x = layer(x)
-                if i in layers:
-                    maps[i] = x[0].cpu()
-    finally:
-        net.train(was_training)
+    with evaluation_mode(net):
+        for i, layer in enumerate(net):
+            x = layer(x)
+            if i in layers:
+                maps[i] = x[0].cpu()
     figure, grid = plt.subplots(
         len(maps), count + 1, figsize=(0.85 * (count + 1), 0.95 * len(maps)), squeeze=False,
         layout="constrained",

@@ -7,6 +7,7 @@ biases, activations, norms and pools are not, as usual.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any, overload
@@ -116,19 +117,29 @@ def summarize(net: nn.Module, input_shape: Sequence[int], *, depth: int | None =
 
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     X = torch.zeros(1, *input_shape, device=device)
-    was_training = net.training
-    net.eval()  # batch norm keeps its statistics
     try:
         for module in modules:
             handles.append(module.register_forward_pre_hook(before))
             handles.append(module.register_forward_hook(after))
-        with torch.no_grad(), counter:
+        with evaluation_mode(net), counter:
             net(X)
     finally:
         for handle in handles:
             handle.remove()
-        net.train(was_training)
     return Summary(rows, tuple(input_shape))
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Within it the net predicts and keeps no gradients; then each module's mode is as before."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _rows_of(module: nn.Module, depth: int | None, name: str = "") -> Iterator[Any]:
@@ -183,21 +194,27 @@ class _Counter(TorchFunctionMode):
         if name == "linear":
             return whole, jump, whole
         if name == "conv2d":
-            side, jump = _slide(side, jump, args[1].shape[-1], args[3])
+            # F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+            stride = args[3] if len(args) > 3 else kwargs.get("stride", 1)
+            dilation = _last(args[5] if len(args) > 5 else kwargs.get("dilation", 1))
+            side, jump = _slide(side, jump, dilation * (args[1].shape[-1] - 1) + 1, stride)
         elif name in ("max_pool2d", "avg_pool2d"):
             kernel = args[1] if len(args) > 1 else kwargs["kernel_size"]
             stride = args[2] if len(args) > 2 else kwargs.get("stride")
             side, jump = _slide(side, jump, kernel, stride or kernel)
         elif name in ("adaptive_avg_pool2d", "mean"):
             side, jump = _slide(side, jump, args[0].shape[-1], 1)
-        if name == "flatten" and args[0].dim() == 4:
+        if name in ("flatten", "view", "reshape") and args[0].dim() == 4:
             return side, jump, _slide(side, jump, args[0].shape[-1], 1)[0]
         return side, jump, max(whole, side)
 
 
 def _slide(side: int, jump: int, kernel: Any, stride: Any) -> tuple[int, int]:
-    k, s = (v[-1] if isinstance(v, (tuple, list)) else v for v in (kernel, stride))
-    return side + (k - 1) * jump, jump * s
+    return side + (_last(kernel) - 1) * jump, jump * _last(stride)
+
+
+def _last(value: Any) -> int:
+    return value[-1] if isinstance(value, (tuple, list)) else value
 
 
 def _cells(summary: Summary) -> Iterator[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pickle
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +21,7 @@ from d2lmini.device import describe_environment, has_fast_bf16, set_seed, synchr
 from d2lmini.init import InitRule, initialize, reset
 from d2lmini.live import make_reporter
 from d2lmini.record import EpochStats, Record, write_atomically
+from d2lmini.summary import evaluation_mode
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 OptimizerRule = Callable[..., torch.optim.Optimizer]
@@ -30,6 +32,7 @@ OPTIMIZERS: dict[str, OptimizerRule] = {
     "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4),
     "adam": torch.optim.Adam,
 }
+NO_LABEL = -(2**62)  # torch's own -100 would leave such an image out without a word
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss; Szegedy et al. (2015), section 5
 
 
@@ -149,16 +152,12 @@ def evaluate_accuracy(
     """
     device = torch.device(device) if device is not None else _device_of(net)
     correct, count = torch.zeros((), dtype=torch.int64, device=device), 0
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad(), precision_context(resolve_precision(precision, device), device):
-            for X, y in data_iter:
-                X, y = X.to(device), y.to(device)
-                correct += (net(X).argmax(dim=1) == y).sum()
-                count += len(y)
-    finally:
-        net.train(was_training)
+    context = precision_context(resolve_precision(precision, device), device)
+    with evaluation_mode(net), context:
+        for X, y in data_iter:
+            X, y = X.to(device), y.to(device)
+            correct += (net(X).argmax(dim=1) == y).sum()
+            count += len(y)
     if count == 0:
         raise ValueError("data_iter gave no images; a generator can be read only once")
     return correct.item() / count
@@ -222,7 +221,9 @@ class _Stepper:
         with self.forward_context():
             logits, *auxiliary = (output.float() for output in _as_tuple(self.net(X)))
         try:
-            loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+            loss = F.cross_entropy(
+                logits, y, ignore_index=NO_LABEL, label_smoothing=self.label_smoothing
+            )
         except IndexError:  # what torch raises on the CPU for a label that no output stands for
             _check_labels(y, logits.shape[1])
             raise
@@ -295,18 +296,14 @@ def _check_fit(net: nn.Module, X: Tensor, y: Tensor, num_classes: int | None) ->
             f"labels are {y.dtype} of shape {tuple(y.shape)}; expected torch.int64 of shape "
             f"({len(X)},), one for each of the {len(X)} images"
         )
-    was_training = net.training
-    net.eval()
     try:
-        with torch.no_grad():
+        with evaluation_mode(net):
             logits = net(X[:1])
     except RuntimeError as error:
         raise ValueError(
             f"the net does not take images of shape {tuple(X.shape[1:])}: {error}; "
             "build it for that image_size and in_channels, or load the data with resize="
         ) from error
-    finally:
-        net.train(was_training)
     if logits.dim() != 2 or (num_classes is not None and logits.shape[1] != num_classes):
         expected = num_classes if num_classes is not None else "classes"
         raise ValueError(
@@ -386,15 +383,22 @@ def _save_checkpoint(
 def _load_checkpoint(
     path: Path, settings: dict[str, Any], stepper: _Stepper, train_iter: Batches
 ) -> tuple[EpochStats, ...]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if content["settings"] != settings:
-        changed = [k for k in settings if content["settings"].get(k) != settings[k]]
-        told = ", ".join(f"{k} {content['settings'].get(k)!r} → {settings[k]!r}" for k in changed)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        before = content["settings"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of train_ch6: {error!r}") from error
+    if before != settings:
+        changed = [k for k in settings if before.get(k) != settings[k]]
+        told = ", ".join(f"{k} {before.get(k)!r} → {settings[k]!r}" for k in changed)
         raise ValueError(
             f"checkpoint {path} is of a run with other settings ({told}); "
             "delete it or name another file"
         )
-    stepper.net.load_state_dict(content["net"])
+    try:
+        stepper.net.load_state_dict(content["net"])
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {path} is of another net: {error}") from error
     stepper.optimizer.load_state_dict(content["optimizer"])
     if content["loader"] is not None and hasattr(train_iter, "load_state_dict"):
         train_iter.load_state_dict(content["loader"])

@@ -3,7 +3,7 @@ convolutional neural networks", as one tower and without local response normalis
 
 from torch import nn
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 # (channels, kernel, stride, padding) of each convolution; "M" is a 3×3 max-pool of stride 2
 ALEXNET = (

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 # one block: channels of the four branches, c1, (c2 reduce, c2), (c3 reduce, c3), c4 (table 1)
 GOOGLENET = (
@@ -27,9 +27,9 @@ def thin(conv_arch, ratio):
 # the stages before the first Inception block: (channels, kernel, stride, padding), then a max-pool
 STEM = (((64, 7, 2, 3),), ((64, 1, 1, 0), (192, 3, 1, 1)))
 
-# class size: a quarter of the channels, and a stem that leaves 28 pixels more than one
+# class size: a quarter of the channels, and a stem of 3×3 kernels that fits 28 pixels
 GOOGLENET_SMALL = thin(GOOGLENET, 4)
-STEM_SMALL = (((48, 5, 2, 2),),)
+STEM_SMALL = (((16, 3, 1, 1),), ((48, 3, 1, 1),))
 
 
 class Inception(nn.Module):
@@ -51,6 +51,34 @@ class Inception(nn.Module):
         b3 = F.relu(self.b3_2(F.relu(self.b3_1(x))))
         b4 = F.relu(self.b4_2(self.b4_1(x)))
         return torch.cat((b1, b2, b3, b4), dim=1)
+
+
+def inception_channels(c1, c2, c3, c4):
+    """The channels that an Inception block gives: its branches' outputs side by side."""
+    return c1 + c2[1] + c3[1] + c4
+
+
+def stem_layers(in_channels, convs):
+    """Convolutions (channels, kernel, stride, padding), each with its ReLU."""
+    layers = []
+    for out_channels, kernel_size, stride, padding in convs:
+        layers += [nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding), nn.ReLU()]
+        in_channels = out_channels
+    return layers
+
+
+def inception_layers(in_channels, blocks):
+    """Inception blocks, each taking what the one before gives."""
+    layers = []
+    for block in blocks:
+        layers += [Inception(in_channels, *block)]
+        in_channels = inception_channels(*block)
+    return layers
+
+
+def halve(ceil_mode):
+    """(N, C, H, W) → half the height and width, rounded up: by D2L's padding or the paper's way."""
+    return nn.MaxPool2d(3, stride=2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
 
 
 class AuxiliaryClassifier(nn.Module):
@@ -93,33 +121,24 @@ def googlenet(in_channels=1, num_classes=10, *, conv_arch=GOOGLENET, stem=STEM, 
               dropout=0.0, ceil_mode=False, aux=False):
     """GoogLeNet: (N, in_channels, image_size, image_size) → logits (N, num_classes).
 
-    ceil_mode: pools round the map size up, as the paper's do, in the place of D2L's padding.
     aux: a GoogLeNetWithAuxiliary. Source: table 1. Raises ValueError if image_size is too small.
     """
-
-    def max_pool():
-        return nn.MaxPool2d(3, stride=2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
-
-    stages, channels = [], in_channels
+    stages = []
     for convs in stem:
-        layers = []
-        for out_channels, kernel_size, stride, padding in convs:
-            layers += [nn.Conv2d(channels, out_channels, kernel_size, stride, padding), nn.ReLU()]
-            channels = out_channels
-        stages += [nn.Sequential(*layers, max_pool())]
+        stages += [nn.Sequential(*stem_layers(in_channels, convs), halve(ceil_mode))]
+        in_channels = convs[-1][0]
     for blocks in conv_arch:
-        layers = []
-        for c1, c2, c3, c4 in blocks:
-            layers += [Inception(channels, c1, c2, c3, c4)]
-            channels = c1 + c2[1] + c3[1] + c4
-        stages += [nn.Sequential(*layers, max_pool())]
-    stages[-1][-1] = nn.AdaptiveAvgPool2d((1, 1))  # the last stage ends in global average pooling
-    output_size(nn.Sequential(*stages), image_size, "googlenet")  # raises if an image is too small
-    stages[-1].extend([nn.Flatten(), nn.Dropout(dropout)])
-    net = nn.Sequential(*stages, nn.Linear(channels, num_classes))
+        stages += [nn.Sequential(*inception_layers(in_channels, blocks), halve(ceil_mode))]
+        in_channels = inception_channels(*blocks[-1])
+    head = [nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Dropout(dropout)]
+    stages[-1] = nn.Sequential(*stages[-1][:-1], *head)  # no max-pool after the last block
+    if aux:  # its pool needs the larger image
+        output_size(nn.Sequential(*stages[:-2], nn.AvgPool2d(5, 3)), image_size, "googlenet")
+    output_size(nn.Sequential(*stages), image_size, "googlenet")  # raises if it does not fit
+    net = nn.Sequential(*stages, nn.Linear(in_channels, num_classes))
     if not aux:
         return net
     size = output_size(nn.Sequential(*stages[:-2]), image_size, "googlenet")  # of 4a's maps
-    widths = [c1 + c2[1] + c3[1] + c4 for c1, c2, c3, c4 in conv_arch[1]]  # of 4a to 4e
-    heads = [AuxiliaryClassifier(widths[i], num_classes, size) for i in (0, 3)]
+    heads = [AuxiliaryClassifier(inception_channels(*conv_arch[1][i]), num_classes, size)
+             for i in (0, 3)]  # 4a and 4d
     return GoogLeNetWithAuxiliary(net, *heads)

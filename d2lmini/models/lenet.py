@@ -4,7 +4,7 @@ the maps, a plain linear output in the place of Gaussian units."""
 
 from torch import nn
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 
 def lenet(in_channels=1, num_classes=10, *, activation=nn.Sigmoid, pool=nn.AvgPool2d,

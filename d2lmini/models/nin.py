@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 # (channels, kernel, stride, padding) of each block's first convolution; "M": 3×3/2 max-pool
 NIN = ((96, 11, 4, 0), "M", (256, 5, 1, 2), "M", (384, 3, 1, 1), "M")

@@ -3,7 +3,7 @@ recognition", arXiv:1409.1556; D2L's form."""
 
 from torch import nn
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 # one block: (number of 3×3 convolutions, channels); a third number is the last kernel's size
 VGG11 = ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512))  # configuration A

@@ -3,7 +3,7 @@ between the convolutions of a stage, and 1×1 convolutions padded by 1, which gr
 
 from torch import nn
 
-from d2lmini.models._size import output_size
+from d2lmini.models.size import output_size
 
 # one stage: its channels and the kernel of each convolution; every convolution is padded by 1
 VGG16_CIFAR10 = ((64, (3, 3)), (128, (3, 3)), (128, (3, 3, 1)), (256, (3, 3, 1)), (512, (3, 3, 1)))
