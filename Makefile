@@ -13,7 +13,7 @@ test: .venv/installed
 
 chapters: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.coalesce_streams=True \
+	  --ExecutePreprocessor.record_timing=False \
 	  chapters/*.ipynb
 
 lab: .venv/installed

@@ -43,11 +43,16 @@ INITS: dict[str, InitRule] = {"xavier": xavier, "he": he, "he_fan_out": he_fan_o
 
 def initialize(net: nn.Module, rule: str | InitRule) -> nn.Module:
     """Apply a rule of `INITS`, or a function of one module, to every module; returns the net."""
-    if isinstance(rule, str):
-        if rule not in INITS:
-            raise ValueError(f"init={rule!r} is unknown; known are {', '.join(INITS)}, or None")
-        rule = INITS[rule]
-    return net.apply(rule)
+    return net.apply(find_rule(rule))
+
+
+def find_rule(rule: str | InitRule) -> InitRule:
+    """The rule of that name, or the function given. Raises ValueError if unknown."""
+    if not isinstance(rule, str):
+        return rule
+    if rule not in INITS:
+        raise ValueError(f"init={rule!r} is unknown; known are {', '.join(INITS)}, or None")
+    return INITS[rule]
 
 
 def reset(net: nn.Module) -> None:

@@ -107,7 +107,7 @@ def confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> 
     axes.imshow(np.sqrt(share), cmap="Blues")  # the root lets small confusions be seen
     for true in range(len(classes)):
         for given in range(len(classes)):
-            if share[true, given] >= 0.5:
+            if np.round(share[true, given]) >= 1:
                 color = "white" if share[true, given] > 30 else "black"
                 text = f"{share[true, given]:.0f}"
                 axes.text(given, true, text, ha="center", va="center", color=color, fontsize=9)
@@ -138,7 +138,7 @@ def feature_maps(
 ) -> Figure:
     """The first `count` channels that each of `layers` (index in net → label) makes of an image.
 
-    image: (C, H, W), prepared as the net was trained. Each map has its own grey scale.
+    image: (C, H, W), prepared as the net was trained. The maps of a row share their colour scale.
     """
     maps: dict[int, Tensor] = {}
     x = image.unsqueeze(0).to(next(net.parameters()).device)
@@ -156,8 +156,10 @@ def feature_maps(
         row[0].text(0.5, 0.5, label, ha="center", va="center", fontsize=8)
         for axis in row:
             axis.set_axis_off()
-        for axis, channel in zip(row[1:], channels[:count], strict=False):
-            axis.imshow(channel.numpy(), cmap="viridis")
+        shown = channels[:count]
+        scale = {"vmin": float(shown.min()), "vmax": float(shown.max())}
+        for axis, channel in zip(row[1:], shown, strict=False):
+            axis.imshow(channel.numpy(), cmap="viridis", **scale)
     return figure
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d2lmini.device import describe_environment, has_fast_bf16, set_seed, synchronize, try_gpu
-from d2lmini.init import InitRule, initialize, reset
+from d2lmini.init import InitRule, find_rule, reset
 from d2lmini.live import make_reporter
 from d2lmini.record import EpochStats, Record, write_atomically
 from d2lmini.summary import evaluation_mode
@@ -87,18 +87,20 @@ def train_ch6(
     """
     device = torch.device(device) if device is not None else try_gpu()
     precision = resolve_precision(precision, device)
+    init_rule = None if init is None else find_rule(init)
     _check_rereadable(train_iter, test_iter, num_epochs)
-    if seed is not None:
-        set_seed(seed)
-        if init is not None:
-            reset(net)  # biases too, which Xavier leaves alone
-    if init is not None:
-        initialize(net, init)
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward_context = partial(precision_context, precision, device)
     stepper = _Stepper(
         net, optimizer, lr, schedule, num_epochs, train_iter, label_smoothing, forward_context
     )
+    # whatever is wrong with the call has been said: from here on the weights change
+    if seed is not None:
+        set_seed(seed)
+        if init_rule is not None:
+            reset(net)  # biases too, which Xavier leaves alone
+    if init_rule is not None:
+        net.apply(init_rule)
     settings = {
         "net": type(net).__name__,
         "parameters": sum(p.numel() for p in net.parameters()),
