@@ -1,5 +1,5 @@
-"""GoogLeNet. Szegedy et al. (2015), "Going deeper with convolutions", CVPR; D2L's form by
-default, the paper's pooling, dropout and auxiliary classifiers by keyword."""
+"""GoogLeNet. Szegedy et al. (2015), "Going deeper with convolutions", CVPR; D2L's form
+by default, the paper's pooling, dropout and auxiliary classifiers by keyword."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from d2lmini.models.size import output_size
 
-# one block: channels of the four branches, c1, (c2 reduce, c2), (c3 reduce, c3), c4 (table 1)
+# a block's four branches: c1, (c2 reduce, c2), (c3 reduce, c3), c4 channels (table 1)
 GOOGLENET = (
     ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),  # 3a, 3b
     ((192, (96, 208), (16, 48), 64), (160, (112, 224), (24, 64), 64),  # 4a, 4b
@@ -24,7 +24,7 @@ def thin(conv_arch, ratio):
     return tuple(thin(part, ratio) for part in conv_arch)
 
 
-# the stages before the first Inception block: (channels, kernel, stride, padding), then a max-pool
+# stages of convolutions (channels, kernel, stride, padding), each ended by a max-pool
 STEM = (((64, 7, 2, 3),), ((64, 1, 1, 0), (192, 3, 1, 1)))
 
 # class size: a quarter of the channels, and a stem of 3×3 kernels that fits 28 pixels
@@ -33,7 +33,7 @@ STEM_SMALL = (((16, 3, 1, 1),), ((48, 3, 1, 1),))
 
 
 class Inception(nn.Module):
-    """(N, in_channels, H, W) → (N, c1 + c2[1] + c3[1] + c4, H, W). Source: figure 2(b)."""
+    """(N, in_channels, H, W) → (N, c1 + c2[1] + c3[1] + c4, H, W). Source: figure 2b."""
 
     def __init__(self, in_channels, c1, c2, c3, c4):
         super().__init__()
@@ -54,7 +54,7 @@ class Inception(nn.Module):
 
 
 def inception_channels(c1, c2, c3, c4):
-    """The channels that an Inception block gives: its branches' outputs side by side."""
+    """The channels that an Inception block gives: its branches' side by side."""
     return c1 + c2[1] + c3[1] + c4
 
 
@@ -62,7 +62,8 @@ def stem_layers(in_channels, convs):
     """Convolutions (channels, kernel, stride, padding), each with its ReLU."""
     layers = []
     for out_channels, kernel_size, stride, padding in convs:
-        layers += [nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding), nn.ReLU()]
+        layers += [nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)]
+        layers += [nn.ReLU()]
         in_channels = out_channels
     return layers
 
@@ -77,20 +78,21 @@ def inception_layers(in_channels, blocks):
 
 
 def halve(ceil_mode):
-    """(N, C, H, W) → half the height and width, rounded up: by D2L's padding or the paper's way."""
-    return nn.MaxPool2d(3, stride=2, padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)
+    """Halves height and width, rounded up: by D2L's padding or as the paper does."""
+    padding = 0 if ceil_mode else 1
+    return nn.MaxPool2d(3, stride=2, padding=padding, ceil_mode=ceil_mode)
 
 
 class AuxiliaryClassifier(nn.Module):
-    """(N, in_channels, size, size) → logits (N, num_classes). Source: the paper's section 5."""
+    """(N, in_channels, size, size) → logits (N, num_classes). Source: section 5."""
 
     def __init__(self, in_channels, num_classes, size, dropout=0.5):
         super().__init__()
         pool = nn.AvgPool2d(kernel_size=5, stride=3)
         size = output_size(nn.Sequential(pool), size, "the auxiliary classifier")
         self.layers = nn.Sequential(
-            pool, nn.Conv2d(in_channels, 128, kernel_size=1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(128 * size * size, 1024), nn.ReLU(),
+            pool, nn.Conv2d(in_channels, 128, kernel_size=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(128 * size * size, 1024), nn.ReLU(),
             nn.Dropout(dropout), nn.Linear(1024, num_classes),
         )  # fmt: skip
 
@@ -101,7 +103,8 @@ class AuxiliaryClassifier(nn.Module):
 class GoogLeNetWithAuxiliary(nn.Module):
     """GoogLeNet and its two extra classifiers after blocks 4a and 4d.
 
-    While training, forward returns (logits, logits after 4a, logits after 4d); else logits alone.
+    While training, forward returns (logits, those after 4a, those after 4d), in this
+    order; else the logits alone.
     """
 
     def __init__(self, net, aux_4a, aux_4d):
@@ -117,28 +120,35 @@ class GoogLeNetWithAuxiliary(nn.Module):
         return output(b5(b4[4:](x_4d))), self.aux_4a(x_4a), self.aux_4d(x_4d)
 
 
-def googlenet(in_channels=1, num_classes=10, *, conv_arch=GOOGLENET, stem=STEM, image_size=96,
-              dropout=0.0, ceil_mode=False, aux=False):
+def with_auxiliary(net, blocks, num_classes, image_size):
+    """The net with classifiers after 4a and 4d, the first and the fourth of `blocks`."""
+    before = net[:-3]  # all that comes before 4a
+    with_pool = nn.Sequential(before, nn.AvgPool2d(5, 3))
+    output_size(with_pool, image_size, "googlenet with aux")  # raises if it does not fit
+    size = output_size(before, image_size, "googlenet")
+    widths = [inception_channels(*blocks[i]) for i in (0, 3)]
+    heads = [AuxiliaryClassifier(width, num_classes, size) for width in widths]
+    return GoogLeNetWithAuxiliary(net, *heads)
+
+
+def googlenet(in_channels=1, num_classes=10, *, conv_arch=GOOGLENET, stem=STEM,
+              image_size=96, dropout=0.0, ceil_mode=False, aux=False):
     """GoogLeNet: (N, in_channels, image_size, image_size) → logits (N, num_classes).
 
-    aux: a GoogLeNetWithAuxiliary. Source: table 1. Raises ValueError if image_size is too small.
+    aux: a GoogLeNetWithAuxiliary. Raises ValueError if image_size is too small.
     """
     stages = []
     for convs in stem:
-        stages += [nn.Sequential(*stem_layers(in_channels, convs), halve(ceil_mode))]
+        stages += [[*stem_layers(in_channels, convs), halve(ceil_mode)]]
         in_channels = convs[-1][0]
     for blocks in conv_arch:
-        stages += [nn.Sequential(*inception_layers(in_channels, blocks), halve(ceil_mode))]
+        stages += [[*inception_layers(in_channels, blocks), halve(ceil_mode)]]
         in_channels = inception_channels(*blocks[-1])
-    head = [nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Dropout(dropout)]
-    stages[-1] = nn.Sequential(*stages[-1][:-1], *head)  # no max-pool after the last block
-    if aux:  # its pool needs the larger image
-        output_size(nn.Sequential(*stages[:-2], nn.AvgPool2d(5, 3)), image_size, "googlenet")
-    output_size(nn.Sequential(*stages), image_size, "googlenet")  # raises if it does not fit
+    # the last stage ends in a global average pool, not in a max-pool
+    stages[-1][-1:] = [nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Dropout(dropout)]
+    stages = [nn.Sequential(*layers) for layers in stages]
     net = nn.Sequential(*stages, nn.Linear(in_channels, num_classes))
-    if not aux:
-        return net
-    size = output_size(nn.Sequential(*stages[:-2]), image_size, "googlenet")  # of 4a's maps
-    heads = [AuxiliaryClassifier(inception_channels(*conv_arch[1][i]), num_classes, size)
-             for i in (0, 3)]  # 4a and 4d
-    return GoogLeNetWithAuxiliary(net, *heads)
+    if aux:  # the auxiliary pools need a larger image than the net itself
+        return with_auxiliary(net, conv_arch[1], num_classes, image_size)
+    output_size(net, image_size, "googlenet")  # raises if it does not fit
+    return net
