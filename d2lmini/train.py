@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import pickle
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -284,7 +284,7 @@ def _check_rereadable(train_iter: Batches, test_iter: Batches, num_epochs: int) 
     if num_epochs < 1:
         raise ValueError(f"num_epochs={num_epochs} must be 1 or more")
     for name, batches in (("train_iter", train_iter), ("test_iter", test_iter)):
-        if num_epochs > 1 and iter(batches) is batches:
+        if num_epochs > 1 and isinstance(batches, Iterator):
             raise ValueError(
                 f"{name} is a generator, which can be read only once, but num_epochs={num_epochs}; "
                 "pass a list of batches or a loader"
