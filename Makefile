@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test chapters lab check clean
+.PHONY: book test chapters lab bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -15,6 +15,12 @@ chapters: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False \
 	  chapters/*.ipynb
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/run.py
+
+bench-long: .venv/installed
+	$(BIN)/python benchmarks/run.py --long
 
 lab: .venv/installed
 	$(BIN)/jupyter lab chapters

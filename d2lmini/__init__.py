@@ -47,7 +47,7 @@ from d2lmini.models import (
     vgg_block,
     vgg_cifar10,
 )
-from d2lmini.record import EpochStats, Record
+from d2lmini.record import EpochStats, Record, load_records
 from d2lmini.summary import LayerRow, Summary, summarize
 from d2lmini.train import evaluate_accuracy, one_cycle, train_ch6
 
@@ -63,9 +63,9 @@ __all__ = [
     "Inception", "LayerRow", "MODELS", "Record", "Summary", "Timer", "VGG11", "VGG13", "VGG16",
     "VGG16_C", "VGG19", "accuracy", "alexnet", "build", "cifar10", "evaluate_accuracy",
     "evaluate_accuracy_gpu", "fashion_mnist", "get_cifar10_labels", "get_fashion_mnist_labels",
-    "googlenet", "initialize", "lenet", "load_data_cifar10", "load_data_fashion_mnist", "narrow",
-    "nin", "nin_block", "one_cycle", "set_seed", "summarize", "train_ch5", "train_ch6", "try_gpu",
-    "vgg", "vgg_block", "vgg_cifar10", *_PLOT,
+    "googlenet", "initialize", "lenet", "load_data_cifar10", "load_data_fashion_mnist",
+    "load_records", "narrow", "nin", "nin_block", "one_cycle", "set_seed", "summarize",
+    "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block", "vgg_cifar10", *_PLOT,
 ]  # fmt: skip
 
 

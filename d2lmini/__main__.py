@@ -1,4 +1,4 @@
-"""python -m d2lmini data | train | env"""
+"""python -m d2lmini data | train | record | env"""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from d2lmini.data import FASHION_MNIST_LABELS, fashion_mnist, load_data_fashion_mnist
 from d2lmini.device import describe_environment, try_gpu
 from d2lmini.init import INITS
 from d2lmini.models import MODELS, build
+from d2lmini.record import RECORDS
+from d2lmini.recorder import find_experiment, overview, record_experiment, record_run
 from d2lmini.train import OPTIMIZERS, SCHEDULES, train_ch6
 
 
@@ -70,6 +73,19 @@ def train(arguments: argparse.Namespace) -> None:
         record.save(arguments.save)
 
 
+def record(arguments: argparse.Namespace) -> None:
+    """Run an experiment's missing runs and keep their records; --list shows what is done."""
+    folder = Path(arguments.to)
+    if arguments.list:
+        print(overview(folder))
+    elif arguments.name is None:
+        raise ValueError("which experiment? record --list shows them")
+    elif arguments.variant is not None:
+        record_run(find_experiment(arguments.name), arguments.variant, arguments.seed, folder)
+    else:
+        record_experiment(find_experiment(arguments.name), folder)
+
+
 def show_environment(arguments: argparse.Namespace) -> None:
     """What this machine is, for a record or a report of a fault."""
     for name, value in asdict(describe_environment(try_gpu())).items():
@@ -102,6 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--save", help="write the record to this JSON file")
     run.add_argument("--root", help="the data set's folder, in the place of the packaged files")
     run.set_defaults(run=train)
+
+    recording = commands.add_parser("record", help=record.__doc__)
+    recording.add_argument("name", nargs="?", help="an experiment")
+    recording.add_argument("--list", action="store_true", help="what is recorded and what not")
+    recording.add_argument("--to", default=str(RECORDS), help="the folder of the records")
+    recording.add_argument("--variant", help="one variant of it, with --seed, even if recorded")
+    recording.add_argument("--seed", type=int, default=0)
+    recording.set_defaults(run=record)
 
     environment = commands.add_parser("env", help=show_environment.__doc__)
     environment.set_defaults(run=show_environment)

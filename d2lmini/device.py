@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+
+# glibc's mallopt parameters (malloc.h), and its values for them when nobody sets any
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+MMAP_MAX = 65_536  # blocks
+LARGEST_DYNAMIC_THRESHOLD = 32 * 2**20  # bytes; what glibc itself arrives at with large blocks
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,29 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
     return False
+
+
+@contextlib.contextmanager
+def freed_memory_kept(device: torch.device) -> Iterator[None]:
+    """Within it, memory freed on the CPU stays with the process and is given out again.
+
+    A step frees as much as it asks for: hundreds of MB at 224 pixels. glibc gives such blocks
+    back to the system, which then clears every page of the next one. Kept, they make VGG twice
+    as fast. Elsewhere than on glibc's CPU it does nothing. On leaving, all is given back.
+    """
+    if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_MAX, MMAP_MAX)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_DYNAMIC_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_DYNAMIC_THRESHOLD)
+        libc.malloc_trim(0)
 
 
 def describe_environment(device: torch.device) -> Environment:

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d2lmini.device import describe_environment, has_fast_bf16, set_seed, synchronize, try_gpu
+from d2lmini.device import (
+    describe_environment,
+    freed_memory_kept,
+    has_fast_bf16,
+    set_seed,
+    synchronize,
+    try_gpu,
+)
 from d2lmini.init import InitRule, find_rule, reset
 from d2lmini.live import make_reporter
 from d2lmini.record import EpochStats, Record, write_atomically
@@ -29,8 +36,10 @@ Schedule = Callable[[float], float]
 
 OPTIMIZERS: dict[str, OptimizerRule] = {
     "sgd": torch.optim.SGD,
-    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4),
-    "adam": torch.optim.Adam,
+    "nesterov": partial(
+        torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+    ),
+    "adam": partial(torch.optim.Adam, fused=True),
 }
 NO_LABEL = -(2**62)  # torch's own -100 would leave such an image out without a word
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss; Szegedy et al. (2015), section 5
@@ -120,7 +129,7 @@ def train_ch6(
         history = _load_checkpoint(Path(checkpoint), settings, stepper, train_iter)
 
     reporter = make_reporter(plot, num_epochs)
-    try:
+    with contextlib.closing(reporter), freed_memory_kept(device):
         for epoch in range(len(history) + 1, num_epochs + 1):
             stats = _train_epoch(epoch, stepper, train_iter, test_iter, device, precision, reporter)
             history += (stats,)
@@ -130,8 +139,6 @@ def train_ch6(
             reporter.epoch(record)
             if on_epoch is not None:
                 on_epoch(record)
-    finally:
-        reporter.close()
     record = Record(history, settings, environment)
     print(
         f"loss {record.train_loss:.3f}, train acc {record.train_acc:.3f}, "

@@ -1,0 +1,190 @@
+"""The book's speed against D2L's own loop and the machine's limit: `make bench`.
+
+Installs D2L from the package index into benchmarks/.d2l (never into .venv), runs every
+measurement in a process of its own, one at a time, the two sides in turn, and writes results.json
+and results.md. `--long` adds the trainings of ten minutes (`make bench-long`).
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from one import CASES, macs
+
+from d2lmini.data import FASHION_MNIST_SHA256, PACKAGED_DATASETS
+from d2lmini.device import describe_environment, try_gpu
+from d2lmini.recorder import find_experiment, record_in_fresh_process, recorded_run
+
+HERE = Path(__file__).resolve().parent
+D2L = HERE / ".d2l"
+# without dependencies: D2L pins an old NumPy; torch and NumPy are those of .venv
+D2L_PACKAGES = (
+    "d2l==0.17.6", "pandas", "python-dateutil", "pytz", "six", "requests", "urllib3", "certifi",
+    "charset-normalizer", "idna",
+)  # fmt: skip
+REPEATS = 3  # of each side of a comparison, in turn; the medians are compared
+RATIOS = {"LeNet": 4.0, "AlexNet": 2.2, "VGG-11/4": 3.4, "NiN": 2.8, "GoogLeNet": 2.5}
+LOADER_RATIO = 3.0
+SHARES = {"AlexNet": 0.75, "VGG-11/4": 0.75}  # of the bf16 matrix product's rate
+DATA_SET_MB = 60
+LONG = 300  # seconds; time-to-accuracy runs of more belong to --long
+
+
+def main():
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--long", action="store_true", help="add the trainings of ten minutes")
+    arguments = parser.parse_args()
+    install_d2l()
+    results = {"environment": asdict(describe_environment(try_gpu()))}
+    results["limit"] = measure("limit")
+    results["train"] = {name: compare("train", name) for name in CASES}
+    for name, rates in results["train"].items():
+        rates["gflops"] = 2 * macs(name) * rates["ours"] / 1e9
+    results["load"] = compare("load")
+    results["memory"] = measure("memory")
+    results["profile"] = {name: measure("profile", name) for name in CASES}
+    results["time_to_accuracy"] = time_to_accuracy(arguments.long)
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = write_up(results)
+    (HERE / "results.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def install_d2l():
+    """D2L beside, not in, the environment; the data set where its torchvision loader looks."""
+    if not (D2L / "packages" / "d2l").is_dir():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        command += ["--target", str(D2L / "packages"), *D2L_PACKAGES]
+        subprocess.run(command, check=True)
+    raw = D2L / "data" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    (D2L / "work").mkdir(exist_ok=True)  # D2L reads ../data
+    for name in FASHION_MNIST_SHA256:
+        packed = PACKAGED_DATASETS / "FashionMNIST" / "raw" / f"{name}.gz"
+        (raw / name).write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def measure(*arguments):
+    """One line of JSON from one.py in a new process."""
+    print("measuring", *arguments, file=sys.stderr)
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    if "d2l" in arguments:
+        environment["PYTHONPATH"] = str(D2L / "packages")
+    command = [sys.executable, "-W", "ignore", str(HERE / "one.py"), *arguments]
+    done = subprocess.run(
+        command, cwd=D2L / "work", env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(what, *arguments):
+    """Medians of both sides' rates, each measured REPEATS times, in turn."""
+    sides = ("d2l", "ours", "fp32") if what == "train" else ("d2l", "ours")
+    rates = {side: [] for side in sides}
+    for _ in range(REPEATS):
+        for side in sides:
+            rates[side] += list(measure(what, side, *arguments).values())
+    return {side: median(values) for side, values in rates.items()} | {"all": rates}
+
+
+def time_to_accuracy(long):
+    """One run of each target, from the start of its process; seed 0."""
+    folder = HERE / ".runs"
+    shutil.rmtree(folder, ignore_errors=True)
+    experiment = find_experiment("time_to_accuracy")
+    results = []
+    for variant in experiment.variants:
+        if variant.within > LONG and not long:
+            continue
+        print("measuring", variant.name, file=sys.stderr)
+        record_in_fresh_process(experiment, variant, 0, folder)
+        run = recorded_run(experiment, variant, 0, folder)
+        results += [
+            {
+                "name": variant.name,
+                "target": variant.target,
+                "within": variant.within,
+                "accuracy": run.test_acc,
+                "seconds": run.wall_seconds,
+            }
+        ]
+    return results
+
+
+def write_up(results):
+    """results.md: the machine, one table of ratios, times to accuracy, profiles."""
+    environment, limit = results["environment"], results["limit"]
+    lines = [
+        "# Speed",
+        "",
+        f"Made by `make bench`. {environment['processor']}, {environment['cores']} cores, "
+        f"{environment['threads']} threads; torch {environment['torch']}, Python "
+        f"{environment['python']}. The machine's limit: products of square matrices at "
+        f"{limit['bf16']:.0f} GFLOP/s in bf16, {limit['fp32']:.0f} in fp32.",
+        "",
+        "Examples per second, end to end, loading included: D2L 0.17.6's own "
+        "`load_data_fashion_mnist` and `train_ch6` against ours, same net, batch and input size, "
+        f"each the median of {REPEATS} runs in turn. *Limit*: our products of a step (forward "
+        "and backward, 2 floating-point operations each) as a share of the bf16 limit.",
+        "",
+        "| network | input | batch | D2L | ours, fp32 | ours | ratio | wanted | limit | wanted |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rates in results["train"].items():
+        case = CASES[name]
+        share = rates["gflops"] * 1e9 / limit["bf16"] / 1e9
+        wanted = f"{SHARES[name]:.0%}" if name in SHARES else ""
+        lines += [
+            f"| {name} | {case.size} | {case.batch_size} | {rates['d2l']:,.0f} | "
+            f"{rates['fp32']:,.0f} ({rates['fp32'] / rates['d2l']:.2f} ×) | {rates['ours']:,.0f} | "
+            f"{mark(rates['ours'] / rates['d2l'], RATIOS[name], ' ×', '.2f')} | "
+            f"{RATIOS[name]} × | {mark(share, SHARES.get(name, 0), '', '.0%')} | {wanted} |"
+        ]
+    load, memory = results["load"], results["memory"]
+    lines += [
+        "",
+        "| loader at 224 pixels | D2L | ours | ratio | wanted |",
+        "|---|---|---|---|---|",
+        f"| images per second | {load['d2l']:,.0f} | {load['ours']:,.0f} | "
+        f"{mark(load['ours'] / load['d2l'], LOADER_RATIO, ' ×', '.1f')} | {LOADER_RATIO:.0f} × |",
+        "",
+        f"Memory: both splits are {memory['tensors']:.1f} MB of tensors (wanted: at most "
+        f"{DATA_SET_MB}); the process grows by {memory['loaded']:.1f} MB when they are loaded and "
+        f"by {memory['reading']:.1f} MB while all of them are read at 224 pixels, in batches of "
+        f"{memory['batch']:.1f} MB.",
+        "",
+        "Time to accuracy, from the start of the interpreter to the last test figure, one seed:",
+        "",
+        "| run | accuracy | wanted | seconds | wanted |",
+        "|---|---|---|---|---|",
+    ]
+    for run in results["time_to_accuracy"]:
+        lines += [
+            f"| {run['name']} | {mark(run['accuracy'], run['target'], '', '.4f')} | "
+            f"{run['target']} | {mark(-run['seconds'], -run['within'], '', '.0f', -1)} | "
+            f"{run['within']:.0f} |"
+        ]
+    lines += ["", "Where a training step's time goes:", ""]
+    kinds = list(dict.fromkeys(kind for p in results["profile"].values() for kind in p))
+    lines += ["| network | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for name, shares in results["profile"].items():
+        lines += [f"| {name} | " + " | ".join(f"{shares.get(k, 0):.0%}" for k in kinds) + " |"]
+    return "\n".join(lines) + "\n"
+
+
+def mark(value, wanted, unit, form, sign=1):
+    """The value, in bold where it reaches what was wanted."""
+    text = f"{sign * value:{form}}{unit}"
+    return f"**{text}**" if wanted and value >= wanted else text
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The experiments as planned, the recorder that runs them, and the records as committed."""
+
+import ast
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import d2lmini as d2l
+from d2lmini import Record, load_records
+from d2lmini.experiments import (
+    CHAPTERS,
+    EXPERIMENTS,
+    Experiment,
+    Recipe,
+    Variant,
+    build_net,
+)
+from d2lmini.record import RECORDS, save_records
+from d2lmini.recorder import (
+    STARTED,
+    find_experiment,
+    missing,
+    overview,
+    products,
+    record_experiment,
+    record_run,
+    recorded_run,
+    schedule_of,
+)
+
+CHAPTER_FILES = Path(__file__).parents[1] / "chapters"
+RECIPE = Recipe(3, 0.01, optimizer="adam", init="xavier", subset=600)
+TINY = Experiment("tiny", "Does it run?", (Variant("lenet", "lenet", RECIPE, seeds=2),))
+
+
+def measured(record):
+    """What two runs of the same numbers share: all but the times."""
+    return [(e.epoch, e.train_loss, e.train_acc, e.test_acc, e.lr) for e in record.history]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """TINY's records, made without interruption, and what was reported meanwhile."""
+    folder, lines = tmp_path_factory.mktemp("records"), []
+    return folder, record_experiment(TINY, folder, lines.append), lines
+
+
+# ---- the plan ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda e: e.name)
+def test_every_net_takes_its_recipes_images(experiment):
+    names = [variant.name for variant in experiment.variants]
+    assert len(set(names)) == len(names)
+    nets = {}
+    for variant in experiment.variants:
+        recipe = variant.recipe
+        side = recipe.resize or {"fashion_mnist": 28, "cifar10": 32}[recipe.data]
+        shape = (1 if recipe.data == "fashion_mnist" else 3, side, side)
+        nets[json.dumps([variant.model, variant.options, shape])] = (variant, shape)
+    for variant, shape in nets.values():
+        net = build_net(variant.model, variant.options, variant.recipe).eval()
+        with torch.no_grad():
+            assert net(torch.zeros(1, *shape)).shape == (1, 10)
+
+
+def keywords(call):
+    return {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+
+
+@pytest.mark.parametrize("model", CHAPTERS)
+def test_a_chapters_recipe_is_the_one_recorded(model):
+    chapter = {"vgg11-small": "vgg"}.get(model, model.removesuffix("-small"))
+    cells = json.loads((CHAPTER_FILES / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
+    calls = [
+        node.value
+        for cell in cells
+        if cell["cell_type"] == "code" and "%pip" not in "".join(cell["source"])
+        for node in ast.parse("".join(cell["source"])).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+    ]
+
+    def first(function):
+        return next(c for c in calls if ast.unparse(c.func) == f"d2l.{function}")
+
+    recipe = CHAPTERS[model]
+    data = {"batch_size": 128, "resize": None, **keywords(first("load_data_fashion_mnist"))}
+    for option in ("batch_size", "resize", "normalize"):
+        assert data[option] == getattr(recipe, option)
+    training = {"init": "xavier", **keywords(first("train_ch6"))}
+    for option in ("num_epochs", "lr", "optimizer", "schedule", "init"):
+        assert training[option] == getattr(recipe, option)
+
+
+def test_designs_compared_at_equal_cost_cost_the_same():
+    cost = {v.name: products(v) for v in EXPERIMENTS["claims"].variants}
+    cost["VGG-11/4"] = products(EXPERIMENTS["width"].variants[0])
+    for a, b in (
+        ("VGG, blocks of two 3×3", "VGG, blocks of one 5×5"),
+        ("VGG, blocks of three 3×3", "VGG, blocks of one 7×7"),
+        ("VGG, 35 narrow convolutions", "VGG-11/4"),
+        ("VGG, 3 wide convolutions", "VGG-11/4"),
+    ):
+        assert cost[a] == pytest.approx(cost[b], rel=0.06)
+
+
+def test_products_are_the_forward_passes_thrice():
+    variant = Variant("", "lenet", Recipe(10, 0.1, validation=10_000), seeds=1)
+    macs = d2l.summarize(d2l.lenet(), (1, 28, 28)).macs
+    assert products(variant) == 3 * macs * 50_000 * 10
+
+
+def test_a_run_stopped_early_keeps_the_whole_runs_schedule():
+    recipe = Recipe(8, 0.1, stop_after=2)
+    beginning = schedule_of(recipe)
+    for progress in (0.0, 0.3, 0.8, 1.0):
+        assert beginning(progress) == pytest.approx(d2l.one_cycle(progress / 4))
+
+
+def test_an_unknown_experiment_lists_the_known():
+    with pytest.raises(ValueError, match=r"unknown experiment 'depht'.*depth"):
+        find_experiment("depht")
+
+
+# ---- the recorder -----------------------------------------------------------------------------
+
+
+def test_every_run_is_kept_with_what_it_was(recorded):
+    folder, runs, lines = recorded
+    assert [r.settings["seed"] for r in runs] == [0, 1]
+    assert measured(runs[0]) != measured(runs[1])
+    assert load_records(folder / "tiny.json") == runs
+    for run in runs:
+        assert run.settings["recipe"]["subset"] == 600
+        assert run.settings["split"] == "test"
+        assert run.settings["precision"] in ("fp32", "bf16")
+        assert run.environment["processor"] and run.environment["torch"]
+        assert run.examples_per_second > 0
+    assert len(lines) == 6  # two runs of three epochs
+    assert "2/2 lenet, seed 1, epoch 3/3" in lines[-1] and "0 min to go" in lines[-1]
+    assert not list((folder / ".checkpoints").iterdir())
+
+
+def test_what_is_recorded_is_not_run_again(recorded):
+    folder, runs, _ = recorded
+    lines = []
+    assert record_experiment(TINY, folder, lines.append) == runs
+    assert lines == []
+
+
+def test_only_runs_whose_settings_changed_are_run_again(recorded, tmp_path):
+    _, runs, _ = recorded
+    save_records(runs, tmp_path / "tiny.json")
+    one_more = replace(TINY, variants=(replace(TINY.variants[0], seeds=3),))
+    assert [seed for _, seed in missing(one_more, tmp_path)] == [2]
+    other_rate = replace(TINY.variants[0], recipe=replace(RECIPE, lr=0.02))
+    assert len(missing(replace(TINY, variants=(other_rate,)), tmp_path)) == 2
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_experiments import TINY
+from d2lmini.recorder import record_experiment
+record_experiment(TINY, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.15], ids=["at once", "within the next epoch"])
+def test_killed_it_goes_on_to_the_same_numbers(recorded, tmp_path, wait):
+    _, runs, _ = recorded
+    script = SCRIPT.format(tests=str(Path(__file__).parent))
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "seed 1, epoch 1/3" in line:
+                time.sleep(wait)
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
+    assert len(load_records(tmp_path / "tiny.json")) == 1
+    assert list((tmp_path / ".checkpoints").glob("*.pt"))
+    again = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert "seed 0" not in again and "epoch 1/3" not in again
+    resumed = load_records(tmp_path / "tiny.json")
+    assert [measured(r) for r in resumed] == [measured(r) for r in runs]
+
+
+def test_a_run_on_its_own_counts_every_second(tmp_path, monkeypatch):
+    monkeypatch.setenv(STARTED, repr(time.time() - 100))
+    run = record_run(TINY, "lenet", 0, tmp_path)
+    assert 100 + run.seconds < run.wall_seconds < 200
+    assert recorded_run(TINY, TINY.variants[0], 0, tmp_path) == run
+    with pytest.raises(ValueError, match="no variant 'alexnet'"):
+        record_run(TINY, "alexnet", 0, tmp_path)
+
+
+def test_a_run_whose_recorder_is_gone_ends_and_keeps_nothing(tmp_path, monkeypatch):
+    parents = iter([10, 10, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    with pytest.raises(SystemExit):
+        record_run(TINY, "lenet", 0, tmp_path)
+    assert not (tmp_path / "tiny.json").exists()
+
+
+# ---- files of records -------------------------------------------------------------------------
+
+
+def test_a_diverged_run_is_still_json(recorded, tmp_path):
+    _, runs, _ = recorded
+    lost = replace(runs[0].history[-1], train_loss=math.nan)
+    run = replace(runs[0], history=(*runs[0].history[:-1], lost))
+    run.save(tmp_path / "one.json")
+    save_records([run], tmp_path / "all.json")
+    for path in tmp_path.iterdir():
+
+        def refuse(constant):
+            raise AssertionError(f"{constant} is not JSON")
+
+        json.loads(path.read_text(), parse_constant=refuse)
+    for back in (Record.load(tmp_path / "one.json"), *load_records(tmp_path / "all.json")):
+        assert math.isnan(back.train_loss)
+        assert back.history[:-1] == run.history[:-1]
+
+
+def test_an_unknown_record_lists_the_known():
+    with pytest.raises(FileNotFoundError, match="five_networks"):
+        load_records("four_networks")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"runs": [{}]}', b"\xff", b'{"runs": 3}'])
+def test_a_file_that_holds_no_records_is_a_value_error_with_its_path(tmp_path, content):
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.json"):
+        load_records(path)
+
+
+# ---- the records in the package ---------------------------------------------------------------
+
+COMMITTED = sorted(RECORDS.glob("*.json"))
+
+
+def test_the_records_are_small():
+    assert sum(path.stat().st_size for path in COMMITTED) < 2_000_000
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_every_record_is_of_an_experiment_as_planned_now(path):
+    experiment = find_experiment(path.stem)
+    runs = load_records(path.stem)
+    planned = sum(variant.seeds for variant in experiment.variants)
+    assert len(runs) == planned - len(missing(experiment)) > 0
+    for run in runs:
+        recipe = run.settings["recipe"]
+        assert len(run.history) == (recipe["stop_after"] or recipe["num_epochs"])
+        assert f" {len(runs)}/{planned} " in overview()
+
+
+def test_no_chapters_net_fails_to_start():
+    for run in load_records("plateau"):
+        assert run.test_acc >= 0.5, run.settings["variant"]
