@@ -126,7 +126,7 @@ def _plateau() -> Iterator[Variant]:
 def _precision() -> Iterator[Variant]:
     for precision in ("fp32", "bf16"):
         recipe = replace(VGG_RECIPE, precision=precision)
-        yield Variant(precision, "vgg11-small", recipe, seeds=5)
+        yield Variant(precision, "vgg11-small", recipe, seeds=3)
 
 
 def _width() -> Iterator[Variant]:
@@ -238,9 +238,40 @@ def _paper_size() -> Iterator[Variant]:
     yield Variant("nin", "nin", replace(D2L_RECIPE, lr=0.1, resize=224), seeds=1)
 
 
+# thin VGG nets with batch norm and no hidden linear layers: what two cores can train in a minute
+FASHION_MNIST_NET = {
+    "conv_arch": ((1, 32), (1, 64), (1, 128), (1, 256)),
+    "hidden": (),
+    "image_size": 28,
+    "batch_norm": True,
+}
+CIFAR10_NET = {
+    "conv_arch": ((1, 32), (1, 64), (2, 128), (2, 256)),
+    "hidden": (),
+    "image_size": 32,
+    "batch_norm": True,
+}
+
+
+def _time_to_accuracy() -> Iterator[Variant]:
+    fast = Recipe(4, 0.1, augment=True)
+    longer = replace(fast, num_epochs=12)
+    net = FASHION_MNIST_NET
+    yield Variant("Fashion-MNIST 0.913", "vgg11", fast, 5, net, target=0.913, within=60)
+    yield Variant("Fashion-MNIST 0.929", "vgg11", longer, 5, net, target=0.929, within=150)
+    colour = Recipe(6, 0.05, data="cifar10", augment=True)
+    yield Variant("CIFAR-10 0.82", "vgg11", colour, 5, CIFAR10_NET, target=0.82, within=150)
+
+
 def _experiments() -> Iterator[Experiment]:
     yield Experiment("validation", "Which recipe for each chapter?", tuple(_validation()))
     yield Experiment("five_networks", "How do the five networks compare?", tuple(_five_networks()))
+    yield Experiment(
+        "time_to_accuracy",
+        "How long from nothing to a good figure?",
+        tuple(_time_to_accuracy()),
+        fresh_process=True,
+    )
     yield Experiment("width", "What does VGG's width buy?", tuple(_width()))
     yield Experiment("plateau", "Does a chapter's net ever fail to start?", tuple(_plateau()))
     yield Experiment("precision", "Does bf16 end where fp32 ends?", tuple(_precision()))

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,13 @@ def find_experiment(name: str) -> Experiment:
 def record_experiment(
     experiment: Experiment,
     folder: Path = RECORDS,
-    report: Callable[[str], object] = partial(print, file=sys.stderr, flush=True),
+    report: Callable[[str], object] | None = None,
 ) -> tuple[Record, ...]:
-    """Run what is missing of an experiment, one run after the other; returns all its runs."""
-    progress = _Progress(missing(experiment, folder), report)
+    """Run what is missing of an experiment, one run after the other; returns all its runs.
+
+    report: is told of every epoch in a line; None writes them to stderr.
+    """
+    progress = _Progress(missing(experiment, folder), report or _to_stderr)
     for variant, seed in progress.runs:
         if experiment.fresh_process:
             record_in_fresh_process(experiment, variant, seed, folder)
@@ -204,6 +207,10 @@ def _macs(model: str, options: str, data: str, resize: int | None) -> int:
     recipe = Recipe(1, 0.0, data=data)
     net = build_net(model, json.loads(options), recipe)
     return summarize(net, (channels, resize or side, resize or side)).macs
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # train_ch6's own lines go to stdout
 
 
 def _runs(experiment: Experiment) -> list[Run]:

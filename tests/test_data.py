@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from torchvision import datasets, transforms
 
 from d2lmini import data
@@ -22,6 +23,7 @@ from d2lmini.data import (
     flip_and_shift,
     load_data_cifar10,
     load_data_fashion_mnist,
+    resize_matrix,
 )
 
 RAW = data.PACKAGED_DATASETS / "FashionMNIST" / "raw"
@@ -97,6 +99,21 @@ def test_pixels_are_torchvisions(torchvision_root, resize, read_once):
     assert y.tolist() == list(labels)
     assert X.shape == torch.stack(expected).shape
     assert (X - torch.stack(expected)).abs().max() <= 1 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("new", [1, 9, 20, 28, 29, 96, 224])
+def test_resizing_by_matrices_is_torchs_interpolation(new):
+    X = torch.rand(3, 2, 28, 20, generator=torch.Generator().manual_seed(0))
+    reference = F.interpolate(X, (new, new + 3), mode="bilinear", antialias=True)
+    resized = resize_matrix(28, new) @ X @ resize_matrix(20, new + 3).T
+    torch.testing.assert_close(resized, reference, atol=2e-6, rtol=0)
+
+
+def test_the_whole_data_set_takes_60_mb_and_reading_it_no_more_than_batches(splits):
+    loaders = load_data_fashion_mnist(128, resize=224)
+    tensors = [t for loader in loaders for t in (loader.images, loader.labels)]
+    assert sum(t.nbytes for t in tensors) <= 60e6
+    assert all(t.untyped_storage().nbytes() <= t.nbytes + 64 for t in tensors)  # no larger behind
 
 
 def test_batches_have_the_documented_form(read_once):

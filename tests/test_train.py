@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch import nn
 
 import d2lmini as d2l
 from d2lmini import ArrayLoader, ImageSet, Record, evaluate_accuracy, one_cycle, train_ch6
+from d2lmini.device import freed_memory_kept, has_fast_bf16
 from d2lmini.init import initialize
 from d2lmini.train import AUXILIARY_WEIGHT
 
@@ -409,6 +412,40 @@ def test_bf16_learns_as_fp32_does_and_keeps_fp32_weights():
     assert coarse.train_loss != exact.train_loss  # it did run in bfloat16
     for a, b in zip(exact.history, coarse.history, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=0.1, abs=0.02)
+
+
+@pytest.mark.skipif(
+    not has_fast_bf16(torch.device("cpu")), reason="bf16 is emulated on this processor: too slow"
+)
+def test_on_real_images_bf16_ends_within_the_seeds_noise_of_fp32():
+    accuracies = {"fp32": [], "bf16": []}
+    for seed in range(4):
+        for precision, found in accuracies.items():
+            data = d2l.load_data_fashion_mnist(128, normalize=True, seed=seed, subset=8_000)
+            net = d2l.lenet(activation=nn.ReLU, pool=nn.MaxPool2d)
+            record = train_ch6(
+                net, *data, 2, 0.05, "cpu", optimizer="nesterov", schedule="one_cycle", init="he",
+                seed=seed, precision=precision, plot=False,
+            )  # fmt: skip
+            found.append(record.test_acc)
+    exact, coarse = (torch.tensor(found) for found in accuracies.values())
+    noise = (exact.var() + coarse.var()).sqrt()  # of a difference of two runs
+    assert (coarse.mean() - exact.mean()).abs() < 2 * noise
+    assert min(exact.min(), coarse.min()) > 0.7
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_a_steps_memory_is_kept_for_the_next_step_and_given_back_at_the_end():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    size = 200 * 2**20
+    torch.ones(size, dtype=torch.uint8)
+    before = resident()
+    with freed_memory_kept(torch.device("cpu")):
+        torch.ones(size, dtype=torch.uint8)
+        assert resident() > before + size / 2
+    assert resident() < before + size / 2
 
 
 # ---- auxiliary outputs ------------------------------------------------------------------------
