@@ -7,6 +7,7 @@ its last epoch, in `records/.checkpoints/`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -263,7 +264,9 @@ def recorded_run(experiment: Experiment, variant: Variant, seed: int, folder: Pa
 
 def _checkpoint(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> Path:
     name = re.sub(r"[^\w.-]+", "-", f"{experiment.name}-{variant.name}-{seed}")
-    return folder / ".checkpoints" / f"{name}.pt"
+    # a plan that has changed since must not be taken up in the middle
+    plan = json.dumps(_identity(experiment, variant, seed), sort_keys=True).encode()
+    return folder / ".checkpoints" / f"{name}-{hashlib.sha256(plan).hexdigest()[:8]}.pt"
 
 
 def record_in_fresh_process(

@@ -166,6 +166,23 @@ def test_only_runs_whose_settings_changed_are_run_again(recorded, tmp_path):
     assert len(missing(replace(TINY, variants=(other_rate,)), tmp_path)) == 2
 
 
+def test_a_changed_plan_does_not_take_up_the_old_plans_checkpoint(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(line):
+        raise Stop
+
+    with pytest.raises(Stop):
+        record_experiment(TINY, tmp_path, stop)
+    changed = replace(TINY.variants[0], recipe=replace(RECIPE, augment=True), seeds=1)
+    fresh = record_experiment(replace(TINY, variants=(changed,)), tmp_path, lambda line: None)
+    again = record_experiment(
+        replace(TINY, variants=(changed,)), tmp_path / "elsewhere", lambda line: None
+    )
+    assert measured(fresh[0]) == measured(again[0])
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
