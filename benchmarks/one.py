@@ -16,9 +16,9 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
+import psutil  # comes with ipykernel
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
@@ -185,9 +185,8 @@ def memory():
 
 
 def _resident():
-    """MB of this process that are in memory now (Linux)."""
-    fields = Path("/proc/self/status").read_text().split("\n")
-    return next(int(f.split()[1]) for f in fields if f.startswith("VmRSS")) * 1024 / 1e6
+    """MB of this process that are in memory now."""
+    return psutil.Process().memory_info().rss / 1e6
 
 
 # what the operators of a step are for

@@ -83,9 +83,9 @@ class ArrayLoader:
 
     resize: an int (height and width) or (height, width) in pixels; bilinear, antialiased when
     shrinking, as torchvision's Resize. normalize: subtract the mean, divide by the deviation.
-    augment: a random horizontal flip and a random shift by up to 1/14 of the side (2 pixels
-    of 28), new for every image of every batch.
-    Raises TypeError or ValueError for a batch size or resize that cannot be used.
+    augment: a random horizontal flip and a random shift, new for every image of every batch; by
+    up to that many pixels, or, where it is True, 1/14 of the side (2 pixels of 28).
+    Raises TypeError or ValueError for a batch size, resize or shift that cannot be used.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ArrayLoader:
         device: torch.device | str | None = None,
         seed: int | None = None,
         normalize: bool = False,
-        augment: bool = False,
+        augment: bool | int = False,
     ) -> None:
         self.data = data
         self.batch_size = _batch_size(batch_size)
@@ -107,7 +107,8 @@ class ArrayLoader:
         self.device = torch.device(device or "cpu")
         self.seed = seed
         self.normalize = normalize
-        self.augment = augment
+        self.augment = bool(augment)
+        self.most = _shift(augment, data.images.shape[-1])
         self.iterations = 0
         self.images = data.images.to(self.device)
         self.labels = data.labels.to(self.device)
@@ -140,7 +141,7 @@ class ArrayLoader:
     def prepare(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (N, C, H, W) → float32 (N, C, H', W'): augmented, resized, normalised."""
         if self.augment:
-            images = flip_and_shift(images, images.shape[-1] // 14, generator)
+            images = flip_and_shift(images, self.most, generator)
         X = images.float().div_(255)
         if self.normalize:  # before the resize, which a shift and a factor pass through unchanged
             X = X.sub_(self.mean).div_(self.std)
@@ -200,7 +201,7 @@ def load_data_fashion_mnist(
     device: torch.device | str | None = None,
     seed: int | None = None,
     normalize: bool = False,
-    augment: bool = False,
+    augment: bool | int = False,
     subset: int | None = None,
     validation: int | None = None,
 ) -> tuple[ArrayLoader, ArrayLoader]:
@@ -230,7 +231,7 @@ def load_data_cifar10(
     device: torch.device | str | None = None,
     seed: int | None = None,
     normalize: bool = False,
-    augment: bool = False,
+    augment: bool | int = False,
     subset: int | None = None,
     validation: int | None = None,
 ) -> tuple[ArrayLoader, ArrayLoader]:
@@ -292,7 +293,7 @@ def _loaders(
     device: torch.device | str | None,
     seed: int | None,
     normalize: bool,
-    augment: bool,
+    augment: bool | int,
     subset: int | None,
     validation: int | None,
 ) -> tuple[ArrayLoader, ArrayLoader]:
@@ -327,6 +328,16 @@ def _batch_size(batch_size: int) -> int:
     if isinstance(batch_size, bool) or size < 1:
         raise ValueError(f"batch_size={batch_size!r} must be 1 or more")
     return size
+
+
+def _shift(augment: bool | int, side: int) -> int:
+    """Pixels."""
+    if isinstance(augment, (bool, np.bool_)):
+        return side // 14
+    pixels = operator.index(augment)
+    if not 0 <= pixels < side:
+        raise ValueError(f"augment={augment} pixels must lie between 0 and {side - 1}")
+    return pixels
 
 
 def _image_size(resize: Any) -> tuple[int, int] | None:

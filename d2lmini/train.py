@@ -164,7 +164,7 @@ def evaluate_accuracy(
     context = precision_context(resolve_precision(precision, device), device)
     with evaluation_mode(net), context:
         for X, y in data_iter:
-            X, y = X.to(device), y.to(device)
+            X, y = _move(X, device), _move(y, device)
             correct += (net(X).argmax(dim=1) == y).sum()
             count += len(y)
     if count == 0:
@@ -258,7 +258,7 @@ def _train_epoch(
     examples, load_seconds = 0, 0.0
     start = loading = perf_counter()
     for batch, (X, y) in enumerate(train_iter):
-        X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        X, y = _move(X, device), _move(y, device)
         load_seconds += perf_counter() - loading
         stepper.set_rate(epoch, batch)
         if batch == 0 and epoch == 1:
@@ -285,6 +285,12 @@ def _train_epoch(
         examples=examples,
         lr=stepper.optimizer.param_groups[0]["lr"],
     )
+
+
+def _move(batch: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and batch.device.type == "cpu":
+        batch = batch.pin_memory()  # from elsewhere in memory the copy would hold up the loop
+    return batch.to(device, non_blocking=True)
 
 
 def _check_rereadable(train_iter: Batches, test_iter: Batches, num_epochs: int) -> None:

@@ -433,6 +433,25 @@ def test_flip_and_shift_flips_and_shifts(channels):
     assert set(downs) == set(rights) == {-2, -1, 0, 1, 2}
 
 
+@pytest.mark.parametrize(("augment", "most"), [(True, 2), (1, 1), (4, 4)])
+def test_augment_may_say_by_how_many_pixels(augment, most):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 255, (300, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    data = ImageSet(images, torch.zeros(300, dtype=torch.int64), ("one",), (0.0,), (1.0,))
+    X, _ = next(iter(ArrayLoader(data, 300, seed=0, augment=augment)))
+    found = [
+        changes_between(a, (b * 255).round().to(torch.uint8), 5)[0]
+        for a, b in zip(images, X, strict=True)
+    ]
+    assert {down for _, down, _ in found} == set(range(-most, most + 1))
+
+
+@pytest.mark.parametrize("augment", [-1, 28])
+def test_a_shift_out_of_the_image_is_refused(augment):
+    with pytest.raises(ValueError, match=f"augment={augment} pixels"):
+        load_data_fashion_mnist(50, augment=augment)
+
+
 def test_training_images_are_augmented_anew_each_epoch_and_test_images_never(splits, read_once):
     train_iter, test_iter = load_data_fashion_mnist(50, subset=50, seed=1, augment=True)
     originals = dict(
