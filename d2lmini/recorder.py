@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lmini.data import ArrayLoader, load_data_cifar10, load_data_fashion_mnist
+from d2lmini.device import set_seed
 from d2lmini.experiments import EXPERIMENTS, Experiment, Recipe, Variant, build_net
 from d2lmini.record import RECORDS, Record, load_records, save_records
 from d2lmini.summary import summarize
@@ -56,13 +57,15 @@ def record_experiment(
             record_in_fresh_process(experiment, variant, seed, folder)
         else:
             checkpoint = _checkpoint(experiment, variant, seed, folder)
-            _add(run(experiment, variant, seed, checkpoint, progress.epoch), experiment, folder)
+            _add(
+                train_run(experiment, variant, seed, checkpoint, progress.epoch), experiment, folder
+            )
             checkpoint.unlink(missing_ok=True)
         progress.finished(recorded_run(experiment, variant, seed, folder))
     return tuple(_valid(experiment, folder))
 
 
-def run(
+def train_run(
     experiment: Experiment,
     variant: Variant,
     seed: int,
@@ -71,6 +74,7 @@ def run(
 ) -> Record:
     """Train one variant with one seed. With a checkpoint it goes on from the last epoch."""
     recipe = variant.recipe
+    set_seed(seed)  # init=None keeps the weights that the net is built with
     net = build_net(variant.model, variant.options, recipe)
     train_iter, test_iter = load(recipe, seed)
     with contextlib.redirect_stdout(io.StringIO()):  # train_ch6's closing lines
@@ -107,7 +111,7 @@ def record_run(experiment: Experiment, variant_name: str, seed: int, folder: Pat
         if os.getppid() != parent:  # whoever timed this run is gone, and may start it again
             raise SystemExit("the recorder is gone")
 
-    result = run(experiment, variant, seed, on_epoch=stop_if_orphaned)
+    result = train_run(experiment, variant, seed, on_epoch=stop_if_orphaned)
     _add(result, experiment, folder)
     return result
 

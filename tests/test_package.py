@@ -111,7 +111,7 @@ ALLOWED = {
     "plot": {"record", "summary"},
     "compat": {"record", "train"},
     "experiments": {"models"},
-    "recorder": {"data", "experiments", "record", "summary", "train"},
+    "recorder": {"data", "device", "experiments", "record", "summary", "train"},
     "models.size": set(),
     "models": {"models"},
 }
