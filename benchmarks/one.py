@@ -205,22 +205,24 @@ KINDS = {
 def profile(name):
     """Where a training step's time goes: shares by kind of operator."""
     case = CASES[name]
-    batches = 40 if case.batches is None else 8
-    net = build(case.model)
+    count = WARM_UP + (40 if case.batches is None else case.batches)
+    train_iter, test_iter = d2lmini.load_data_fashion_mnist(
+        case.batch_size, _resize(case), subset=count * case.batch_size
+    )
+    few = d2lmini.ArrayLoader(test_iter.data.take(torch.arange(8)), 8, resize=_resize(case))
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
 
-    def steps(count):
-        loaders = d2lmini.load_data_fashion_mnist(
-            case.batch_size, _resize(case), subset=count * case.batch_size
-        )
-        few = d2lmini.ArrayLoader(loaders[1].data.take(torch.arange(8)), 8, resize=_resize(case))
-        with contextlib.redirect_stdout(io.StringIO()):
-            d2lmini.train_ch6(net, loaders[0], few, 1, case.lr, init=None, plot=False)
+    class Profiled(Stopwatch):
+        def __iter__(self):
+            for i, batch in enumerate(self.batches):
+                if i == WARM_UP:
+                    profiler.start()
+                yield batch
+            profiler.stop()
 
-    # memory given back between the two calls would be asked for anew in the second
-    with freed_memory_kept(torch.device("cpu")):
-        steps(WARM_UP)
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-            steps(batches)
+    watch = Profiled(train_iter, case.batch_size)
+    with contextlib.redirect_stdout(io.StringIO()):
+        d2lmini.train_ch6(build(case.model), watch, few, 1, case.lr, plot=False)
     seconds = defaultdict(float)
     for event in profiler.key_averages():
         kind = next((k for k, words in KINDS.items() if any(w in event.key for w in words)), None)
