@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Subset
 import d2lmini
 from d2lmini import build, summarize
 
-WARM_UP = 3  # batches before the clock starts: kernels are built, memory is asked for
+WARM_UP = 1  # batches before the clock starts: kernels are built, memory is asked for
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Case:
 
 CASES = {
     "LeNet": Case("lenet", 28, 256, 0.9, None),
-    "AlexNet": Case("alexnet", 224, 128, 0.01, 12),
-    "VGG-11/4": Case("vgg11-quarter", 224, 128, 0.05, 12),
-    "NiN": Case("nin", 224, 128, 0.1, 12),
+    "AlexNet": Case("alexnet", 224, 128, 0.01, 8),
+    "VGG-11/4": Case("vgg11-quarter", 224, 128, 0.05, 8),
+    "NiN": Case("nin", 224, 128, 0.1, 8),
     "GoogLeNet": Case("googlenet", 96, 128, 0.1, 16),
 }
 

@@ -35,6 +35,7 @@ RATIOS = {"LeNet": 4.0, "AlexNet": 2.2, "VGG-11/4": 3.4, "NiN": 2.8, "GoogLeNet"
 LOADER_RATIO = 3.0
 SHARES = {"AlexNet": 0.75, "VGG-11/4": 0.75}  # of the bf16 matrix product's rate
 DATA_SET_MB = 60
+PARTS = ("limit", "train", "load", "memory", "profile", "time_to_accuracy")
 LONG = 300  # seconds; time-to-accuracy runs of more belong to --long
 
 
@@ -42,21 +43,30 @@ def main():
     """Measure, write, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="add the trainings of ten minutes")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS,
+        help="measure these parts, and keep the others' last results",
+    )  # fmt: skip
     arguments = parser.parse_args()
     install_d2l()
-    results = {"environment": asdict(describe_environment(try_gpu()))}
-    results["limit"] = measure("limit")
-    results["train"] = {name: compare("train", name) for name in CASES}
-    for name, rates in results["train"].items():
-        rates["gflops"] = 2 * macs(name) * rates["ours"] / 1e9
-    results["load"] = compare("load")
-    results["memory"] = measure("memory")
-    results["profile"] = {name: measure("profile", name) for name in CASES}
-    results["time_to_accuracy"] = time_to_accuracy(arguments.long)
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path = HERE / "results.json"
+    kept = path.exists() and arguments.only is not PARTS
+    results = json.loads(path.read_text(encoding="utf-8")) if kept else {}
+    results["environment"] = asdict(describe_environment(try_gpu()))
+    for part in arguments.only:
+        results[part] = MEASURE[part](arguments.long)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = write_up(results)
     (HERE / "results.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def throughput():
+    """Every net's rates, and the products a second that ours come to."""
+    results = {name: compare("train", name) for name in CASES}
+    for name, rates in results.items():
+        rates["gflops"] = 2 * macs(name) * rates["ours"] / 1e9
+    return results
 
 
 def install_d2l():
@@ -199,6 +209,15 @@ def mark(value, wanted, unit, form, sign=1):
     text = f"{sign * value:{form}}{unit}"
     return f"**{text}**" if wanted and value >= wanted else text
 
+
+MEASURE = {
+    "limit": lambda long: measure("limit"),
+    "train": lambda long: throughput(),
+    "load": lambda long: compare("load"),
+    "memory": lambda long: measure("memory"),
+    "profile": lambda long: {name: measure("profile", name) for name in CASES},
+    "time_to_accuracy": time_to_accuracy,
+}
 
 if __name__ == "__main__":
     main()

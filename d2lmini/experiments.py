@@ -254,7 +254,7 @@ CIFAR10_NET = {
 
 
 def _time_to_accuracy() -> Iterator[Variant]:
-    plain, shifted = Recipe(4, 0.1), Recipe(12, 0.1, augment=True)
+    plain, shifted = Recipe(4, 0.1), Recipe(12, 0.1, augment=1)
     net = FASHION_MNIST_NET
     yield Variant("Fashion-MNIST 0.913", "vgg11", plain, 5, net, target=0.913, within=60)
     yield Variant("Fashion-MNIST 0.929", "vgg11", shifted, 5, net, target=0.929, within=150)

@@ -249,9 +249,14 @@ def _valid(experiment: Experiment, folder: Path) -> list[Record]:
 def _matching(stored: Sequence[Record], experiment: Experiment) -> list[Record]:
     found = []
     for variant, seed in _runs(experiment):
-        identity = _identity(experiment, variant, seed)
-        found += [r for r in stored if identity.items() <= r.settings.items()][-1:]
+        plan = _identity(experiment, variant, seed)
+        found += [r for r in stored if _same(plan, {k: r.settings.get(k) for k in plan})][-1:]
     return found
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """As JSON: to Python augment=True and augment=1 are one, but not to the loader."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def _add(result: Record, experiment: Experiment, folder: Path) -> None:

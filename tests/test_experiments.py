@@ -163,8 +163,9 @@ def test_only_runs_whose_settings_changed_are_run_again(recorded, tmp_path):
     save_records(runs, tmp_path / "tiny.json")
     one_more = replace(TINY, variants=(replace(TINY.variants[0], seeds=3),))
     assert [seed for _, seed in missing(one_more, tmp_path)] == [2]
-    other_rate = replace(TINY.variants[0], recipe=replace(RECIPE, lr=0.02))
-    assert len(missing(replace(TINY, variants=(other_rate,)), tmp_path)) == 2
+    for change in ({"lr": 0.02}, {"augment": True}, {"normalize": 1}):  # 1 == True, in Python
+        other = replace(TINY.variants[0], recipe=replace(RECIPE, **change))
+        assert len(missing(replace(TINY, variants=(other,)), tmp_path)) == 2
 
 
 def test_a_changed_plan_does_not_take_up_the_old_plans_checkpoint(tmp_path):
