@@ -169,10 +169,10 @@ def resize_matrix(old: int, new: int) -> Tensor:
     """float32 (new, old): times a column of `old` pixels it gives the column of `new` pixels.
 
     Bilinear resizing is linear, and separable into rows and columns, so two matrix products do
-    it. Each column is what torch's own antialiased interpolation makes of one lit pixel.
+    it. Its columns are what torch's own antialiased interpolation makes of one lit row each.
     """
-    lit = torch.eye(old)[:, None, :, None]  # (N = old, C = 1, H = old, W = 1)
-    return F.interpolate(lit, (new, 1), mode="bilinear", antialias=True)[:, 0, :, 0].T.contiguous()
+    lit = torch.eye(old).view(1, 1, old, old)
+    return F.interpolate(lit, (new, old), mode="bilinear", antialias=True)[0, 0]
 
 
 def flip_and_shift(images: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:
