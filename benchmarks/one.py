@@ -164,12 +164,12 @@ def load(side):
 
 def memory():
     """MB that both splits take, and the most that reading them all at 224 pixels adds to it."""
-    from d2lmini import load_data_fashion_mnist
-
-    batch = max(X.nbytes for X, _ in load_data_fashion_mnist(128, 224, subset=1280)[0]) / 1e6
+    batch = (
+        max(X.nbytes for X, _ in d2lmini.load_data_fashion_mnist(128, 224, subset=1280)[0]) / 1e6
+    )
     # torch's own buffers are made by now
     before = _resident()
-    train_iter, test_iter = load_data_fashion_mnist(128, 224)
+    train_iter, test_iter = d2lmini.load_data_fashion_mnist(128, 224)
     loaded = _resident()
     most = loaded
     for i, _ in enumerate(train_iter):

@@ -21,7 +21,7 @@ from one import CASES, macs
 
 from d2lmini.data import FASHION_MNIST_SHA256, PACKAGED_DATASETS, cifar10
 from d2lmini.device import describe_environment, try_gpu
-from d2lmini.recorder import find_experiment, record_in_fresh_process, recorded_run
+from d2lmini.recorder import find_experiment, record_in_fresh_process
 
 HERE = Path(__file__).resolve().parent
 D2L = HERE / ".d2l"
@@ -119,8 +119,7 @@ def time_to_accuracy(long):
             print(f"{variant.name} is left out: CIFAR-10 is not here", file=sys.stderr)
             continue
         print("measuring", variant.name, file=sys.stderr)
-        record_in_fresh_process(experiment, variant, 0, folder)
-        run = recorded_run(experiment, variant, 0, folder)
+        run = record_in_fresh_process(experiment, variant, 0, folder)
         results += [
             {
                 "name": variant.name,
@@ -164,7 +163,7 @@ def write_up(results):
     ]
     for name, rates in results["train"].items():
         case = CASES[name]
-        share = rates["gflops"] * 1e9 / limit["bf16"] / 1e9
+        share = rates["gflops"] / limit["bf16"]
         wanted = f"{SHARES[name]:.0%}" if name in SHARES else ""
         lines += [
             f"| {name} | {case.size} | {case.batch_size} | {rates['d2l']:,.0f} | "

@@ -108,7 +108,7 @@ class ArrayLoader:
         self.seed = seed
         self.normalize = normalize
         self.augment = bool(augment)
-        self.most = _shift(augment, data.images.shape[-1])
+        self.largest_shift = _shift(augment, data.images.shape[-1])
         self.iterations = 0
         self.images = data.images.to(self.device)
         self.labels = data.labels.to(self.device)
@@ -141,7 +141,7 @@ class ArrayLoader:
     def prepare(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (N, C, H, W) → float32 (N, C, H', W'): augmented, resized, normalised."""
         if self.augment:
-            images = flip_and_shift(images, self.most, generator)
+            images = flip_and_shift(images, self.largest_shift, generator)
         X = images.float().div_(255)
         if self.normalize:  # before the resize, which a shift and a factor pass through unchanged
             X = X.sub_(self.mean).div_(self.std)

@@ -72,8 +72,8 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     """Within it, memory freed on the CPU stays with the process and is given out again.
 
     A step frees as much as it asks for: hundreds of MB at 224 pixels. glibc gives such blocks
-    back to the system, which then clears every page of the next one. Kept, they make VGG twice
-    as fast. Elsewhere than on glibc's CPU it does nothing. On leaving, all is given back.
+    back to the system, which then clears every page of the next one. Elsewhere than on glibc's
+    CPU it does nothing. On leaving, all is given back.
     """
     if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
         yield

@@ -110,7 +110,7 @@ class Record:
 
 
 def load_records(name: str | os.PathLike[str]) -> tuple[Record, ...]:
-    """The runs of an experiment: one of `d2lmini/records` by name ("width"), or any file's.
+    """The runs of an experiment: one of `d2lmini/records` by name, or any file's.
 
     Raises FileNotFoundError naming the experiments recorded, ValueError if the file is none.
     """

@@ -29,8 +29,11 @@ from d2lmini.summary import summarize
 from d2lmini.train import SCHEDULES, Schedule, train_ch6
 
 STARTED = "D2LMINI_STARTED"  # environment variable: when the process was asked for, Unix time
-TRAINING_IMAGES = {"fashion_mnist": 60_000, "cifar10": 50_000}
-LOADERS = {"fashion_mnist": load_data_fashion_mnist, "cifar10": load_data_cifar10}
+# a data set's loader, number of training images, and their (C, side in pixels)
+DATA_SETS = {
+    "fashion_mnist": (load_data_fashion_mnist, 60_000, (1, 28)),
+    "cifar10": (load_data_cifar10, 50_000, (3, 32)),
+}
 FORWARD_AND_BACKWARD = 3  # a training step's products, in forward passes
 Run = tuple[Variant, int]  # the variant and the seed
 
@@ -54,14 +57,13 @@ def record_experiment(
     progress = _Progress(missing(experiment, folder), report or _to_stderr)
     for variant, seed in progress.runs:
         if experiment.fresh_process:
-            record_in_fresh_process(experiment, variant, seed, folder)
+            progress.finished(record_in_fresh_process(experiment, variant, seed, folder))
         else:
             checkpoint = _checkpoint(experiment, variant, seed, folder)
-            _add(
-                train_run(experiment, variant, seed, checkpoint, progress.epoch), experiment, folder
-            )
+            result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
+            _add(result, experiment, folder)
             checkpoint.unlink(missing_ok=True)
-        progress.finished(recorded_run(experiment, variant, seed, folder))
+            progress.finished()
     return tuple(_valid(experiment, folder))
 
 
@@ -118,7 +120,8 @@ def record_run(experiment: Experiment, variant_name: str, seed: int, folder: Pat
 
 def load(recipe: Recipe, seed: int) -> tuple[ArrayLoader, ArrayLoader]:
     """The recipe's training and test (or validation) batches."""
-    return LOADERS[recipe.data](
+    load_data, _, _ = DATA_SETS[recipe.data]
+    return load_data(
         recipe.batch_size,
         recipe.resize,
         seed=seed,
@@ -165,32 +168,33 @@ class _Progress:
 
     def __init__(self, runs: Sequence[Run], report: Callable[[str], object]) -> None:
         self.runs, self.report = runs, report
-        self.told = False
         self.number = 0  # finished runs
-        self.before = 0.0  # products that an earlier process did for the first run
+        self.done = 0.0  # products of finished runs
+        self.before: float | None = None  # what an earlier process did of the first run
         self.start = time.monotonic()
         self.total = sum(products(variant) for variant, _ in runs)
 
     def epoch(self, record: Record) -> None:
         variant, _ = self.runs[self.number]
         epochs = variant.recipe.stop_after or variant.recipe.num_epochs
-        before = sum(products(v) for v, _ in self.runs[: self.number])
-        done = before + products(variant) * len(record.history) / epochs
         last = record.history[-1]
-        if self.number == 0 and not self.told:
-            self.before = products(variant) * (last.epoch - 1) / epochs
-        self._say(done, f"epoch {last.epoch}/{epochs}: accuracy {last.test_acc:.4f}")
+        each = products(variant) / epochs
+        if self.before is None:
+            self.before = each * (last.epoch - 1)
+        self._say(
+            self.done + each * last.epoch,
+            f"epoch {last.epoch}/{epochs}: accuracy {last.test_acc:.4f}",
+        )
 
-    def finished(self, record: Record) -> None:
-        if record.wall_seconds is not None:
-            done = sum(products(v) for v, _ in self.runs[: self.number + 1])
-            self._say(done, f"accuracy {record.test_acc:.4f} after {record.wall_seconds:.0f} s")
+    def finished(self, timed: Record | None = None) -> None:
+        self.done += products(self.runs[self.number][0])
+        if timed is not None:  # in a process of its own, whose epochs were not seen
+            self._say(self.done, f"accuracy {timed.test_acc:.4f} after {timed.wall_seconds:.0f} s")
         self.number += 1
 
     def _say(self, done: float, what: str) -> None:
-        self.told = True
         variant, seed = self.runs[self.number]
-        left = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
+        left = (time.monotonic() - self.start) * (self.total - done) / (done - (self.before or 0))
         self.report(
             f"{self.number + 1}/{len(self.runs)} {variant.name}, seed {seed}, {what}; "
             f"{left / 60:.0f} min to go"
@@ -200,7 +204,8 @@ class _Progress:
 def products(variant: Variant) -> float:
     """The multiply–accumulates of one run, backward passes included, test passes not."""
     recipe = variant.recipe
-    images = recipe.subset or TRAINING_IMAGES[recipe.data] - (recipe.validation or 0)
+    _, images, _ = DATA_SETS[recipe.data]
+    images = recipe.subset or images - (recipe.validation or 0)
     epochs = recipe.stop_after or recipe.num_epochs
     macs = _macs(variant.model, json.dumps(variant.options), recipe.data, recipe.resize)
     return FORWARD_AND_BACKWARD * macs * images * epochs
@@ -208,9 +213,8 @@ def products(variant: Variant) -> float:
 
 @cache
 def _macs(model: str, options: str, data: str, resize: int | None) -> int:
-    channels, side = {"fashion_mnist": (1, 28), "cifar10": (3, 32)}[data]
-    recipe = Recipe(1, 0.0, data=data)
-    net = build_net(model, json.loads(options), recipe)
+    _, _, (channels, side) = DATA_SETS[data]
+    net = build_net(model, json.loads(options), Recipe(1, 0.0, data=data))
     return summarize(net, (channels, resize or side, resize or side)).macs
 
 
@@ -280,8 +284,9 @@ def _checkpoint(experiment: Experiment, variant: Variant, seed: int, folder: Pat
 
 def record_in_fresh_process(
     experiment: Experiment, variant: Variant, seed: int, folder: Path
-) -> None:
-    """One run, timed from the start of a new interpreter to its last test figure."""
+) -> Record:
+    """Record one run, timed from the start of a new interpreter to its last test figure."""
     command = [sys.executable, "-m", "d2lmini", "record", experiment.name, "--to", str(folder)]
     command += ["--variant", variant.name, "--seed", str(seed)]
     subprocess.run(command, check=True, env={**os.environ, STARTED: repr(time.time())})
+    return recorded_run(experiment, variant, seed, folder)
