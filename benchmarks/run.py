@@ -156,7 +156,8 @@ def write_up(results):
         "Examples per second, end to end, loading included: D2L 0.17.6's own "
         "`load_data_fashion_mnist` and `train_ch6` against ours, same net, batch and input size, "
         f"each the median of {REPEATS} runs in turn. *Limit*: our products of a step (forward "
-        "and backward, 2 floating-point operations each) as a share of the bf16 limit.",
+        "and backward, 2 floating-point operations each) as a share of the bf16 limit. With "
+        "`--only`, parts are measured at different times, and a shared machine's speed drifts.",
         "",
         "| network | input | batch | D2L | ours, fp32 | ours | ratio | wanted | limit | wanted |",
         "|---|---|---|---|---|---|---|---|---|---|",
