@@ -57,6 +57,10 @@ _PLOT = (
     "compare", "confusion", "confusion_counts", "curves", "feature_maps", "mistakes", "predict",
     "show_images",
 )  # fmt: skip
+_WIDGETS = (
+    "ConvArithmetic", "ConvStack", "FiveNetworks", "InceptionBudget", "InsideNetwork",
+    "LeNetAlive", "NiNHead", "ShapeWalk", "VGGWidth",
+)  # fmt: skip
 
 __all__ = [
     "Accumulator", "ArrayLoader", "EpochStats", "FlattenLayer", "GlobalAvgPool2d", "ImageSet",
@@ -66,14 +70,17 @@ __all__ = [
     "googlenet", "initialize", "lenet", "load_data_cifar10", "load_data_fashion_mnist",
     "load_records", "narrow", "nin", "nin_block", "one_cycle", "set_seed", "summarize",
     "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block", "vgg_cifar10", *_PLOT,
+    *_WIDGETS,
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _PLOT:
         return getattr(import_module("d2lmini.plot"), name)
+    if name in _WIDGETS:
+        return getattr(import_module("d2lmini.widgets"), name)
     raise AttributeError(f"module 'd2lmini' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLOT})
+    return sorted({*globals(), *_PLOT, *_WIDGETS})

@@ -4,6 +4,7 @@ beside other work on the same cores."""
 import sys
 
 import pytest
+from browser import browser  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ Without a browser the tests skip, except where CI is set: there they fail.
 import functools
 import http.server
 import os
-import shutil
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,6 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
 
 
 def toc_pages() -> list[str]:
@@ -40,10 +35,6 @@ def toc_pages() -> list[str]:
 
 
 PAGES = [*toc_pages(), "search"]
-
-
-def find_browser() -> str | None:
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @pytest.fixture(scope="session")
@@ -77,20 +68,6 @@ def address(html):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    executable = find_browser()
-    if executable is None:
-        message = f"no browser on the PATH (looked for {', '.join(BROWSERS)})"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGS)
-        yield browser
-        browser.close()
 
 
 @dataclass
@@ -147,8 +124,25 @@ def visit(browser, url: str, **context_options):
         context.close()
 
 
+@pytest.fixture
+def opened(browser, address):
+    """A function: a page's name, options of the browser's context → its `Visit`."""
+    with ExitStack() as visits:
+
+        def open_page(name: str, **context_options) -> Visit:
+            seen = contextmanager(visit)(browser, f"{address}/{name}.html", **context_options)
+            return visits.enter_context(seen)
+
+        yield open_page
+
+
 @pytest.fixture(params=PAGES)
 def page_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[name for name in PAGES if name.startswith("chapters/")])
+def chapter_name(request) -> str:
     return request.param
 
 

@@ -11,7 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conftest import BROWSER_ARGS, PAGES, build_book, find_browser
+from conftest import PAGES, build_book
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from browser import BROWSER_ARGS, find_browser
 from playwright.sync_api import sync_playwright
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
