@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test chapters lab bench bench-long check clean
+.PHONY: book test chapters widgets lab bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -14,7 +14,11 @@ test: .venv/installed
 chapters: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False \
-	  chapters/*.ipynb
+	  book/*.ipynb chapters/*.ipynb
+
+# after a change to a widget's script alone
+widgets: .venv/installed
+	$(BIN)/python tests/saved_widgets.py book/*.ipynb chapters/*.ipynb
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py

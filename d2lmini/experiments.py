@@ -130,28 +130,24 @@ def _precision() -> Iterator[Variant]:
 
 
 def _width() -> Iterator[Variant]:
-    for ratio, seeds in ((4, 5), (8, 5), (16, 5), (2, 3), (1, 1)):
+    # ratio 4 with the fixed head is the chapter's own net: five_networks
+    for ratio, seeds in ((8, 5), (16, 5), (2, 3), (4, 5), (1, 1)):
         conv_arch = narrow(VGG11, ratio)
-        yield Variant(
-            f"ratio {ratio}, head fixed", "vgg11", VGG_RECIPE, seeds,
-            {"conv_arch": conv_arch, **SMALL_HEAD},
-        )  # fmt: skip
-        if ratio != 4:  # where the two heads are the same
-            hidden = (2048 // ratio, 2048 // ratio)
-            yield Variant(
-                f"ratio {ratio}, head scaled", "vgg11", VGG_RECIPE, seeds,
-                {"conv_arch": conv_arch, "hidden": hidden, "image_size": 32},
-            )  # fmt: skip
+        scaled = 4096 // ratio  # as wide as the fixed head at ratio 8
+        for name, units in (("fixed", 512), ("scaled", scaled)):
+            if (ratio, name) not in ((4, "fixed"), (8, "scaled")):
+                yield Variant(
+                    f"ratio {ratio}, head {name}", "vgg11", VGG_RECIPE, seeds,
+                    {"conv_arch": conv_arch, "hidden": (units, units), "image_size": 32},
+                )  # fmt: skip
 
 
 def _depth() -> Iterator[Variant]:
-    configurations = {
-        "VGG-11": (VGG11, 5), "VGG-13": (VGG13, 3), "VGG-16": (VGG16, 3),
-        "VGG-16-C": (VGG16_C, 3), "VGG-19": (VGG19, 3),
-    }  # fmt: skip
-    for name, (conv_arch, seeds) in configurations.items():
+    # VGG-11 is the chapter's own net: five_networks
+    deeper = {"VGG-13": VGG13, "VGG-16": VGG16, "VGG-16-C": VGG16_C, "VGG-19": VGG19}
+    for name, conv_arch in deeper.items():
         options = {"conv_arch": narrow(conv_arch, 4), **SMALL_HEAD}
-        yield Variant(name, "vgg11", VGG_RECIPE, seeds, options)
+        yield Variant(name, "vgg11", VGG_RECIPE, 3, options)
 
 
 def _resolution() -> Iterator[Variant]:

@@ -15,11 +15,12 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from saved_widgets import stale_scripts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHAPTERS = REPOSITORY / "chapters"
 THE_FIVE = ("lenet", "alexnet", "vgg", "nin", "googlenet")
-NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
+NOTEBOOKS = sorted([*CHAPTERS.glob("*.ipynb"), *(REPOSITORY / "book").glob("*.ipynb")])
 
 MOST_LINES = 25
 MOST_IGNORED = 8
@@ -270,6 +271,12 @@ def test_every_public_function_and_class_has_its_chapter(name):
     assert needed <= set(DEFINED[name])
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_widgets_saved_in_it_are_the_packages_own(path):
+    stale = {(state["_anywidget_id"], key) for state, key, _ in stale_scripts(read(path))}
+    assert not stale, "make widgets"
+
+
 # ---- the table of contents and plain pytest ---------------------------------------------------
 
 
@@ -292,7 +299,7 @@ def test_every_page_of_the_contents_exists(name):
 
 
 def test_every_notebook_is_in_the_contents():
-    assert {f"chapters/{path.stem}" for path in NOTEBOOKS} <= set(CONTENTS)
+    assert {f"{path.parent.name}/{path.stem}" for path in NOTEBOOKS} <= set(CONTENTS)
     listed = [Path(name).name for name in CONTENTS if name.startswith("chapters/")]
     assert [name for name in listed if name in THE_FIVE] == list(THE_FIVE)
 
@@ -301,7 +308,7 @@ def test_plain_pytest_is_set_to_run_the_notebooks():
     tomllib = pytest.importorskip("tomllib")
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     options = settings["tool"]["pytest"]["ini_options"]
-    assert {"tests", "chapters"} <= set(options["testpaths"])
+    assert {"tests", "book", "chapters"} <= set(options["testpaths"])
     assert "--nbval" in options["addopts"]
     # --nbval-lax compares nothing; --lf with nbval skips what failed
     assert not {"--nbval-lax", "--lf", "--last-failed"} & set(options["addopts"])
@@ -309,9 +316,9 @@ def test_plain_pytest_is_set_to_run_the_notebooks():
 
 @pytest.mark.skipif(not NOTEBOOKS, reason="chapters/ holds no notebook")
 def test_plain_pytest_collects_every_code_cell():
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "chapters"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "book", "chapters"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     for path in NOTEBOOKS:
         cells = [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
-        assert done.stdout.count(f"chapters/{path.name}::") >= len(cells), path.name
+        assert done.stdout.count(f"{path.parent.name}/{path.name}::") >= len(cells), path.name

@@ -119,7 +119,7 @@ ALLOWED = {
     "experiments": {"models"},
     "recorder": {"data", "device", "experiments", "record", "summary", "train"},
     "models.size": set(),
-    "widgets": {"data", "experiments", "models", "record", "summary", "train", "widgets"},
+    "widgets": {"data", "experiments", "models", "plot", "record", "summary", "train", "widgets"},
     "models": {"models"},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from html import escape
@@ -15,13 +16,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 HERE = Path(__file__).parent
+COMMENT = re.compile(r"^\s*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
+COLOURS = 32
 DPI = 80  # of the picture that stands for a widget where no script runs
 Table = tuple[Sequence[str], Sequence[Sequence[object]]]  # the head and the rows
 
 
 def script(*names: str) -> str:
-    """The named files, after `kit.js`, as the one module that a widget's front end loads."""
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("kit.js", *names))
+    """The named files, after `kit.js`, as the one module that a widget's front end loads.
+
+    Lines of comment stay behind: each page would carry them once for every widget.
+    """
+    files = ((HERE / name).read_text(encoding="utf-8") for name in ("kit.js", *names))
+    return COMMENT.sub("", "\n".join(files))
 
 
 class Widget(anywidget.AnyWidget):
@@ -58,11 +65,11 @@ class Widget(anywidget.AnyWidget):
 
 
 def picture(figure: Figure) -> bytes:
-    """A PNG of at most 64 colours, a third of the usual size."""
+    """A PNG of few colours, a third of the usual size."""
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(64).save(small, format="PNG", optimize=True)
+        image.convert("RGB").quantize(COLOURS).save(small, format="PNG", optimize=True)
     return small.getvalue()
 
 

@@ -19,7 +19,7 @@ from d2lmini.widgets.base import HERE, Table, Widget, script
 
 SIDE = 28  # pixels
 PICTURES = 2  # of each class
-LARGEST = 4095  # of the whole numbers that stand for a row's weights; two bytes each
+LARGEST = 2047  # of the whole numbers that stand for a row's weights; two bytes each
 SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "white", ORANGE])
 # (name, shape) of what the page shows: the input, lenet()'s layers without Flatten, the softmax
 LAYERS: tuple[tuple[str, tuple[int, ...]], ...] = (
@@ -215,7 +215,7 @@ def pack(net: nn.Module) -> bytes:
 
     A row is what one output of a layer owns: its weights and then its bias. First stands a scale
     for each of the 236 rows (float32, little-endian), chosen so that the row's largest number is
-    ±4095: finer steps change no answer, and the page would compress less. Then come the high
+    ±2047: finer steps change no answer, and the page would compress less. Then come the high
     bytes of all numbers, then the low bytes, each number + 32,768.
     Raises ValueError for a net that is not `d2lmini.lenet()` for 28×28 grey images.
     """

@@ -32,7 +32,7 @@ FINENESS = (
     (64, 64), (32, 64), (24, 64), (16, 64), (14, 64), (12, 64),
     (12, 32), (11, 32), (10, 32), (9, 32), (8, 32),
 )  # fmt: skip
-BUDGET = 40_500  # bytes for all maps of a net with their scales, compressed
+BUDGET = 30_000  # bytes for all maps of a net with their scales, compressed
 GREYS = 32  # levels of the pictures
 SIGNIFICANT = 4  # digits of a scale's ends
 

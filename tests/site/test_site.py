@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 ASSETS = Path(__file__).resolve().parents[2] / "book" / "assets"
-PHONE = {"width": 375, "height": 800}
+PHONE = {"width": 320, "height": 800}
 DESKTOP = {"width": 1280, "height": 900}
 
 # Every element of the article that shows text of its own, with its contrast ratio (WCAG 2)
@@ -93,6 +93,14 @@ def test_images_load_and_have_alternative_texts(over_http):
     assert silent == [], 'set the cell\'s metadata: {"mystnb": {"image": {"alt": "…"}}}'
 
 
+def test_every_figure_that_answers_is_drawn(over_http):
+    assert_drawn(over_http.page)
+
+
+def test_every_figure_that_answers_is_drawn_from_disk(from_disk):
+    assert_drawn(from_disk.page)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_contrast(over_http, theme):
     page = over_http.page
@@ -107,6 +115,12 @@ def test_no_sideways_scrolling_on_a_phone(over_http):
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.set_viewport_size(DESKTOP)
     assert wide <= PHONE["width"]
+
+
+def test_every_chapter_has_figures_that_answer(over_http):
+    page = over_http.page
+    if "/chapters/" in page.url:
+        assert page.locator(".d2l-widget .d2l").count() >= 2
 
 
 def test_print_unfolds_and_drops_the_sidebars(over_http):
@@ -231,3 +245,13 @@ def switch_theme(page, theme: str) -> None:
         page.locator(".theme-switch-button").first.click()
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
+
+
+def assert_drawn(page):
+    """Each widget of the page stands in its picture's place."""
+    page.wait_for_function(
+        """[...document.querySelectorAll(".d2l-widget[data-model]")]
+             .every((place) => place.querySelector(".d2l"))""",
+        timeout=10_000,
+    )
+    assert page.locator(".d2l-widget > img").count() == 0

@@ -1,0 +1,118 @@
+"""What a page makes a reader fetch, and how soon it can be read."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
+
+EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "extensions"
+CHAPTER_BYTES = 1_500_000  # gzipped, figures and all
+WIDGET_BYTES = 250_000  # of these, the widgets' scripts, states and still pictures
+READABLE_MS = 1000
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
+
+# Icons that show nothing: no character, or one that the icons' font does not draw
+BLANK_ICONS = r"""
+async () => {
+  const context = document.createElement("canvas").getContext("2d");
+  const drawn = (font, text) => {
+    context.canvas.width = context.canvas.height = 60;
+    context.font = font;
+    context.fillText(text, 5, 45);
+    return context.canvas.toDataURL();
+  };
+  const blank = [];
+  const icons = ".fa-solid, .fa-regular, .fa-brands, .fas, .far, .fab";
+  for (const icon of document.querySelectorAll(icons)) {
+    const style = getComputedStyle(icon, "::before");
+    const [, text] = style.content.match(/^"(.)"/) ?? [];
+    const font = (family) => `${style.fontWeight} 40px ${family}`;
+    if (text) await document.fonts.load(font(style.fontFamily), text);
+    const own = font(style.fontFamily);
+    const seen = text && drawn(own, text) !== drawn(own, "\uf8ff"); // one that no font has
+    const { width, height } = icon.getBoundingClientRect();
+    if (!seen || (icon.checkVisibility() && !(width && height))) blank.push(icon.className);
+  }
+  return blank;
+}
+"""
+
+
+def test_a_chapter_is_light(browser, address, chapter_name):
+    context = browser.new_context()
+    page = context.new_page()
+    responses = []
+    page.on("response", lambda response: responses.append(response))
+    page.goto(f"{address}/{chapter_name}.html", wait_until="load")
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    page.wait_for_load_state("networkidle")
+    fetched = [each for each in responses if each.url.startswith(address)]  # not data: or blob:
+    weights = {each.url: len(gzip.compress(each.body())) for each in fetched}
+    context.close()
+    total, heaviest = sum(weights.values()), sorted(weights.items(), key=lambda item: -item[1])
+    assert total <= CHAPTER_BYTES, heaviest[:10]
+
+
+def test_widgets_are_a_small_part_of_it(html, chapter_name):
+    page = BeautifulSoup((html / f"{chapter_name}.html").read_text("utf-8"), "html.parser")
+    state = page.find_all("script", type="application/vnd.jupyter.widget-state+json")
+    parts = [str(part) for part in [*state, *page.select(".d2l-widget")]]
+    mounting = html / "_static" / "widgets.js"
+    parts += [mounting.read_text("utf-8")] if mounting.is_file() else []
+    weight = len(gzip.compress("\n".join(parts).encode()))
+    assert weight <= WIDGET_BYTES
+
+
+def test_start_page_is_soon_readable(browser, address):
+    assert min(first_paint(browser, f"{address}/book/index.html") for _ in range(3)) < READABLE_MS
+
+
+def first_paint(browser, url: str) -> float:
+    """Milliseconds to the first text or picture, with nothing cached."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url, wait_until="load")
+    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    context.close()
+    return paint
+
+
+def test_icons_are_drawn(over_http):
+    page = over_http.page
+    assert page.locator(".fa-bars").count()
+    assert page.evaluate(BLANK_ICONS) == []
+
+
+def test_an_icon_that_the_theme_lacks_fails_the_build(monkeypatch):
+    monkeypatch.syspath_prepend(EXTENSIONS)
+    import lean_theme
+
+    with pytest.raises(ExtensionError, match="fa-unheard-of"):
+        lean_theme.lean_icons('.fa-bars:before{content:"\\f0c9"}', {"fa-bars", "fa-unheard-of"})
+    with pytest.raises(ExtensionError, match="e123"):
+        lean_theme.lean_fonts("", {0xE123})
+
+
+def test_menus_code_and_search_open(opened):
+    chapter = opened("chapters/vgg", viewport=DESKTOP)
+    page = chapter.page
+    for button in page.locator(".article-header-buttons .dropdown-toggle").all():
+        button.click()
+        assert page.locator(".dropdown-menu.show .dropdown-item").first.is_visible()
+        button.click()
+    folded = page.locator("details.hide").first
+    folded.locator("summary").click()
+    assert folded.locator("pre").first.is_visible()
+    assert page.locator(".copybtn").count()
+    page.keyboard.press("Control+k")
+    assert page.locator("#pst-search-dialog input[name=q]").is_visible()
+    page.keyboard.type("padding")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li a")
+    page.set_viewport_size(PHONE)
+    page.locator(".primary-toggle").click()
+    assert page.locator("#pst-primary-sidebar-modal").is_visible()
+    assert chapter.complaints == []
