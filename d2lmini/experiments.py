@@ -228,10 +228,8 @@ def _vgg_cifar10() -> Iterator[Variant]:
 
 
 def _paper_size() -> Iterator[Variant]:
-    sizes = {"vgg11-quarter": (0.05, 224), "googlenet": (0.1, 96), "alexnet": (0.01, 224)}
-    for model, (lr, size) in sizes.items():
+    for model, lr, size in (("googlenet", 0.1, 96), ("vgg11-quarter", 0.05, 224)):
         yield Variant(model, model, replace(D2L_RECIPE, lr=lr, resize=size), seeds=1)
-    yield Variant("nin", "nin", replace(D2L_RECIPE, lr=0.1, resize=224), seeds=1)
 
 
 # thin VGG nets with batch norm and no hidden linear layers: what two cores can train in a minute

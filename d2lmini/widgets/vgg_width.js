@@ -246,7 +246,10 @@ function render({ model, el }) {
 
   whenLive(model, () => {
     const live = toolbar(root);
-    const train = button(live, "Train this one", () => put(model, { progress: "starting …" }) || model.send({ kind: "train" }));
+    const train = button(live, "Train this one", () => {
+      put(model, { progress: "starting …" });
+      model.send({ kind: "train" });
+    });
     const progress = add(live, "output");
     watch(model, ["progress"], () => {
       const text = model.get("progress");
