@@ -9,7 +9,6 @@ const HEADS = [
   ["scaled", "4096 ÷ ratio, twice, then 10"],
   ["pooled", "average of each map, then 10"],
 ];
-const WEIGHT_BYTES = 4; // float32
 
 /** Units of the hidden linear layers. */
 const hiddenUnits = (head, ratio) =>
@@ -66,7 +65,7 @@ function vggCode(config, table, ratio, size, head) {
   if (head === "pooled") {
     const channels = Math.floor(table[table.length - 1][1] / ratio);
     return `nn.Sequential(*d2l.vgg(${conv}, hidden=(), image_size=32)[:5], ` +
-      `nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(${channels}, ${NUM_CLASSES}))`;
+      `nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten(), nn.Linear(${channels}, ${NUM_CLASSES}))`;
   }
   const [units] = hiddenUnits(head, ratio);
   const hidden = units === 4096 ? "" : `, hidden=(${units}, ${units})`;
@@ -202,7 +201,7 @@ function render({ model, el }) {
       ["parameters", whole(costs.parameters), `${short(costs.convs.parameters)} in convolutions, ${short(costs.linears.parameters)} in linear layers`],
       ["MACs for an image", short(costs.macs), `${percent(costs.convs.macs / costs.macs)} in convolutions`],
       [`outputs of ${batch} images`, bytes(batch * costs.bytes), "kept for the backward pass"],
-      ["weights", bytes(WEIGHT_BYTES * costs.parameters), "float32"],
+      ["weights", bytes(BYTES_PER_NUMBER * costs.parameters), "float32"],
     ]);
     const heaviest = (key) => costs.columns.reduce((a, b) => (b[key] > a[key] ? b : a));
     const place = (key) => {

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from itertools import product
 from typing import Any
 
+import torch
 import traitlets
 from matplotlib.figure import Figure
 from torch import nn
 
 from d2lmini.data import load_data_fashion_mnist
-from d2lmini.experiments import CHAPTERS
+from d2lmini.experiments import CHAPTERS, vgg_pooled
 from d2lmini.models import VGG11, VGG13, VGG16, VGG16_C, VGG19, narrow, vgg
 from d2lmini.record import RECORDS, Record, load_records
 from d2lmini.summary import LayerRow, Summary, summarize
@@ -35,13 +36,18 @@ def hidden_units(head: str, ratio: int) -> tuple[int, ...]:
     return (units[head],) * 2 if head in units else ()
 
 
-def build_vgg(config: str, ratio: int, size: int, head: str) -> nn.Sequential:
+def build_vgg(config: str, ratio: int, size: int, head: str) -> nn.Module:
     """The network that the widget shows: (N, 1, size, size) → logits (N, 10)."""
     conv_arch = narrow(CONFIGURATIONS[config], ratio)
-    if head != "pooled":
-        return vgg(conv_arch, hidden=hidden_units(head, ratio), image_size=size)
-    *blocks, flatten, output = vgg(conv_arch, hidden=(), image_size=32).children()
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), flatten, output)
+    if head == "pooled":
+        return vgg_pooled(conv_arch)
+    return vgg(conv_arch, hidden=hidden_units(head, ratio), image_size=size)
+
+
+def costs_of(config: str, ratio: int, size: int, head: str) -> Summary:
+    """The walk of `build_vgg`'s network for one image, without making its weights."""
+    with torch.device("meta"):
+        return summarize(build_vgg(config, ratio, size, head), (1, size, size))
 
 
 class VGGWidth(Widget):
@@ -70,12 +76,12 @@ class VGGWidth(Widget):
         super().__init__(tables=tables, runs=recorded_runs(), **state)
         self.on_msg(self._answer)
 
-    def net(self) -> nn.Sequential:
+    def net(self) -> nn.Module:
         """The network as the controls stand now, with fresh weights."""
         return build_vgg(self.config, self.ratio, self.size, self.head)
 
     def walk(self) -> Summary:
-        return summarize(self.net(), (1, self.size, self.size))
+        return costs_of(self.config, self.ratio, self.size, self.head)
 
     def train(self, num_epochs: int = RECIPE.num_epochs) -> Record:
         """Train the network as it stands by the chapter's recipe; its curve joins the figure."""
@@ -136,8 +142,7 @@ class VGGWidth(Widget):
         head = ("ratio", "parameters", "in linear layers", "MACs", "test accuracy", "n")
         rows = []
         for ratio in RATIOS:
-            net = build_vgg(self.config, ratio, self.size, self.head)
-            costs = summarize(net, (1, self.size, self.size))
+            costs = costs_of(self.config, ratio, self.size, self.head)
             linears = sum(row.parameters for row in costs if row.kind == "Linear")
             mine = [r for r in self.runs if _is(r, self.config, ratio, self.size, self.head)]
             last = [run["accuracy"][-1] for run in mine]

@@ -117,6 +117,17 @@ def test_no_sideways_scrolling_on_a_phone(over_http):
     assert wide <= PHONE["width"]
 
 
+def test_no_pale_frame_stands_around_a_figure_in_the_dark(over_http):
+    page = over_http.page
+    switch_theme(page, "dark")
+    painted = page.eval_on_selector_all(
+        ".d2l-widget",
+        "all => all.map((e) => getComputedStyle(e.parentElement).backgroundColor)",
+    )
+    switch_theme(page, "light")
+    assert set(painted) <= {"rgba(0, 0, 0, 0)"}
+
+
 def test_every_chapter_has_figures_that_answer(over_http):
     page = over_http.page
     if "/chapters/" in page.url:
