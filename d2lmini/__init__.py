@@ -46,6 +46,7 @@ from d2lmini.models import (
     vgg,
     vgg_block,
     vgg_cifar10,
+    vgg_pooled,
 )
 from d2lmini.record import EpochStats, Record, load_records
 from d2lmini.summary import LayerRow, Summary, summarize
@@ -69,8 +70,8 @@ __all__ = [
     "evaluate_accuracy_gpu", "fashion_mnist", "get_cifar10_labels", "get_fashion_mnist_labels",
     "googlenet", "initialize", "lenet", "load_data_cifar10", "load_data_fashion_mnist",
     "load_records", "narrow", "nin", "nin_block", "one_cycle", "set_seed", "summarize",
-    "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block", "vgg_cifar10", *_PLOT,
-    *_WIDGETS,
+    "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block", "vgg_cifar10", "vgg_pooled",
+    *_PLOT, *_WIDGETS,
 ]  # fmt: skip
 
 

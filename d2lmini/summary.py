@@ -74,10 +74,9 @@ class Summary(Sequence[LayerRow]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *body, total = (
-            "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
-            for row, tag in zip(_cells(self), ["th", *["td"] * len(self.rows), "th"], strict=True)
-        )
+        names, *others = _cells(self)
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+        *body, total = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in others)
         rows = "\n".join(f"<tr>{row}</tr>" for row in body)
         return (
             '<div class="table-scroll"><table class="layer-walk">\n'

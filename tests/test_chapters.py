@@ -6,6 +6,7 @@ What a cell computes is nbval's to compare; this gate holds what nbval would let
 import ast
 import base64
 import importlib
+import os
 import re
 import struct
 import subprocess
@@ -224,11 +225,14 @@ def test_notebook_may_be_committed(path):
 DEFINED = {
     "lenet": ("lenet",),
     "alexnet": ("ALEXNET", "alexnet"),
-    "vgg": ("VGG11", "VGG13", "VGG16", "VGG16_C", "VGG19", "vgg_block", "vgg", "narrow"),
+    "vgg": (
+        "VGG11", "VGG13", "VGG16", "VGG16_C", "VGG19", "vgg_block", "vgg", "narrow", "vgg_pooled",
+    ),
     "nin": ("NIN", "nin_block", "nin"),
     "googlenet": (
         "GOOGLENET", "Inception", "AuxiliaryClassifier", "GoogLeNetWithAuxiliary", "googlenet",
     ),
+    "vgg_cifar10": ("VGG16_CIFAR10", "cifar10_stage", "vgg_cifar10"),
 }  # fmt: skip
 
 
@@ -277,6 +281,38 @@ def test_the_widgets_saved_in_it_are_the_packages_own(path):
     assert not stale, "make widgets"
 
 
+# ---- the time a chapter says it takes to read -------------------------------------------------
+
+WORDS_A_MINUTE = 238  # adults reading non-fiction in silence: Brysbaert (2019)
+SECONDS_A_LINE = 3  # of code
+MINUTES_A_FIGURE = 1  # of those that answer
+
+
+def minutes_to_read(notebook):
+    """Of the text before the exercises, what is folded aside."""
+    words = lines = figures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text, *exercises = cell.source.split("## Exercises")
+            words += len(re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL).split())
+            if exercises:
+                break
+        elif "remove-cell" not in tags(cell):
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+            kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+            figures += any("widget-view" in kind for kind in kinds)
+    return words / WORDS_A_MINUTE + lines * SECONDS_A_LINE / 60 + figures * MINUTES_A_FIGURE
+
+
+@pytest.mark.parametrize("path", sorted(CHAPTERS.glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_chapter_says_how_long_it_takes_to_read(path):
+    notebook = read(path)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    (said,) = re.findall(r"\*\*Reading\*\* takes about (\d+) minutes", text)
+    assert int(said) == 5 * round(minutes_to_read(notebook) / 5)
+    assert re.search(r"\*\*All cells run\*\* in about", text)
+
+
 # ---- the table of contents and plain pytest ---------------------------------------------------
 
 
@@ -314,11 +350,27 @@ def test_plain_pytest_is_set_to_run_the_notebooks():
     assert not {"--nbval-lax", "--lf", "--last-failed"} & set(options["addopts"])
 
 
-@pytest.mark.skipif(not NOTEBOOKS, reason="chapters/ holds no notebook")
-def test_plain_pytest_collects_every_code_cell():
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "book", "chapters"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+def collected(data_folder):
+    """What plain pytest collects of the notebooks, with D2LMINI_DATA and HOME that folder."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-rs", "book", "chapters"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "D2LMINI_DATA": str(data_folder), "HOME": str(data_folder)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not NOTEBOOKS, reason="chapters/ holds no notebook")
+def test_plain_pytest_collects_every_code_cell(tmp_path):
+    (tmp_path / "cifar10.npz").touch()  # collecting does not read it
+    output = collected(tmp_path)
     for path in NOTEBOOKS:
         cells = [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
-        assert done.stdout.count(f"{path.parent.name}/{path.name}::") >= len(cells), path.name
+        assert output.count(f"{path.parent.name}/{path.name}::") >= len(cells), path.name
+
+
+def test_without_cifar10_its_chapter_is_one_skip_with_the_reason(tmp_path):
+    output = collected(tmp_path)
+    assert "vgg_cifar10.ipynb::" not in output and "vgg.ipynb::" in output
+    assert output.count("CIFAR-10 not found; set D2LMINI_DATA") == 1

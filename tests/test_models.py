@@ -24,6 +24,7 @@ from d2lmini.models import (
     VGG13,
     VGG16,
     VGG16_C,
+    VGG16_CIFAR10,
     VGG19,
     GoogLeNetWithAuxiliary,
     Inception,
@@ -411,21 +412,52 @@ def test_s3_configuration_c_is_the_papers():
     assert len(layers(net, (nn.Conv2d, nn.Linear))) == 16
 
 
+def kinds(net):
+    """The feature layers by letter: c convolution, p pool, b batch norm, r ReLU."""
+    letters = {nn.Conv2d: "c", nn.MaxPool2d: "p", nn.BatchNorm2d: "b", nn.ReLU: "r"}
+    features = list(takewhile(lambda child: not isinstance(child, nn.Flatten), net))
+    return ["".join(letters[type(layer)] for layer in stage) for stage in features]
+
+
 def test_s4_vgg_for_cifar10():
     net = on_meta(vgg_cifar10)
-    sizes, X = [], torch.zeros(2, 3, 32, 32, device="meta")
-    for layer in net:
-        X = layer(X)
-        if isinstance(layer, nn.MaxPool2d):
-            sizes.append(X.shape[-1])
+    sizes = [shape[-1] for kind, shape in shapes_after_children(net, 3, 32, 32)
+             if kind == "Sequential"]  # fmt: skip
     assert sizes == [16, 9, 6, 5, 4]
     assert linear_rows(net) == [(8192, 1024), (1024, 1024), (1024, 10)]
-    features = "".join(
-        {"Conv2d": "c", "MaxPool2d": "p", "BatchNorm2d": "b", "ReLU": "r"}.get(type(m).__name__, "")
-        for m in list(net)[: [type(m) for m in net].index(nn.Flatten)]
-    )
-    assert features == "ccpbrccpbrcccpbrcccpbrcccpbr"
+    assert kinds(net) == ["ccpbr", "ccpbr", "cccpbr", "cccpbr", "cccpbr"]
     assert all(padding == 1 for *_, padding in conv_rows(net))
+    assert summarize(net, (3, 32, 32)).parameters == 14_777_162
+
+
+S4_VGG16 = ((2, 64), (2, 128), (3, 128, 1), (3, 256, 1), (3, 512, 1))
+
+
+@pytest.mark.parametrize("hidden", [(1024, 1024), ()])
+def test_s4_mended_is_vgg_with_batch_norm(hidden):
+    mended = on_meta(vgg_cifar10, same_size=True, norm_each=True, hidden=hidden)
+    options = {"in_channels": 3, "hidden": hidden, "image_size": 32, "batch_norm": True}
+    assert str(mended) == str(on_meta(vgg, S4_VGG16, **options))
+
+
+def test_s4_each_mending_changes_one_thing():
+    same_size = on_meta(vgg_cifar10, same_size=True)
+    assert kinds(same_size) == ["ccpbr", "ccpbr", "cccpbr", "cccpbr", "cccpbr"]
+    assert [s[-1] for _, s in shapes_after_children(same_size, 3, 32, 32)[:5]] == [16, 8, 4, 2, 1]
+    norm_each = on_meta(vgg_cifar10, norm_each=True)
+    assert kinds(norm_each) == ["cbrcbrp"] * 2 + ["cbrcbrcbrp"] * 3
+    assert conv_rows(norm_each) == conv_rows(on_meta(vgg_cifar10))
+    assert linear_rows(on_meta(vgg_cifar10, hidden=())) == [(8192, 10)]
+
+
+def test_s4_the_rim_of_the_last_map_never_sees_the_image():
+    """Seven of its sixteen places hold the last convolution's bias, whatever the image."""
+    torch.manual_seed(0)
+    features = vgg_cifar10(tuple((4, kernels) for _, kernels in VGG16_CIFAR10))[:5]
+    with torch.no_grad():
+        maps = features(torch.rand(16, 3, 32, 32))
+    spread = (maps.amax(dim=0) - maps.amin(dim=0)).amax(dim=0)  # (4, 4)
+    assert (spread < 1e-5).tolist() == [[i == 0 or j == 0 for j in range(4)] for i in range(4)]
 
 
 # ---- narrow -----------------------------------------------------------------------------------

@@ -278,7 +278,7 @@ def test_html_has_a_header_a_row_per_layer_and_the_totals():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10))
     summary = summarize(net, (1, 8, 8))
     text = summary._repr_html_()
-    head = re.findall("<th>(.*?)</th>", text.split("</thead>")[0])
+    head = re.findall('<th scope="col">(.*?)</th>', text.split("</thead>")[0])
     assert [html.unescape(h) for h in head] == [
         "layer", "kind", "output shape", "parameters", "MACs", "output kB", "receptive field",
     ]  # fmt: skip

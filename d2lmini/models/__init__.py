@@ -27,7 +27,17 @@ from d2lmini.models.googlenet import (
 )
 from d2lmini.models.lenet import lenet
 from d2lmini.models.nin import NIN, NIN_SMALL, nin, nin_block
-from d2lmini.models.vgg import VGG11, VGG13, VGG16, VGG16_C, VGG19, narrow, vgg, vgg_block
+from d2lmini.models.vgg import (
+    VGG11,
+    VGG13,
+    VGG16,
+    VGG16_C,
+    VGG19,
+    narrow,
+    vgg,
+    vgg_block,
+    vgg_pooled,
+)
 from d2lmini.models.vgg_cifar10 import VGG16_CIFAR10, vgg_cifar10
 
 __all__ = [
@@ -35,7 +45,7 @@ __all__ = [
     "AuxiliaryClassifier", "GOOGLENET", "GOOGLENET_SMALL", "GoogLeNetWithAuxiliary", "Inception",
     "MODELS", "Model", "NIN", "NIN_SMALL", "STEM", "STEM_SMALL", "VGG11", "VGG13", "VGG16",
     "VGG16_C", "VGG16_CIFAR10", "VGG19", "alexnet", "build", "googlenet", "lenet", "narrow", "nin",
-    "nin_block", "thin", "vgg", "vgg_block", "vgg_cifar10",
+    "nin_block", "thin", "vgg", "vgg_block", "vgg_cifar10", "vgg_pooled",
 ]  # fmt: skip
 
 
@@ -59,6 +69,7 @@ MODELS = {
     "vgg11-small": Model(
         partial(vgg, narrow(VGG11, 4), hidden=(512, 512), image_size=32), (1, 32, 32)
     ),
+    "vgg11-pooled": Model(vgg_pooled, (1, 32, 32)),
     "vgg13": Model(partial(vgg, VGG13), (1, 224, 224)),
     "vgg16": Model(partial(vgg, VGG16), (1, 224, 224)),
     "vgg16-c": Model(partial(vgg, VGG16_C), (1, 224, 224)),

@@ -5,7 +5,7 @@ from torch import nn
 
 from d2lmini.models.size import output_size
 
-# (channels, kernel, stride, padding) of each convolution; "M": 3×3 max-pool of stride 2
+# (channels, kernel, stride, padding) of each conv; "M": 3×3 max-pool of stride 2
 ALEXNET = (
     (96, 11, 4, 1), "M", (256, 5, 1, 2), "M",
     (384, 3, 1, 1), (384, 3, 1, 1), (256, 3, 1, 1), "M",
@@ -28,11 +28,11 @@ ALEXNET_SMALL = (
 
 
 def alexnet(in_channels=1, num_classes=10, *, conv_arch=ALEXNET, hidden=(4096, 4096),
-            image_size=224, dropout_first=False):
+            image_size=224, dropout=0.5, dropout_first=False, activation=nn.ReLU):
     """AlexNet: (N, in_channels, image_size, image_size) → logits (N, num_classes).
 
-    Dropout 0.5 follows each hidden layer, or with dropout_first precedes it, as in the
-    paper's section 3.5. Raises ValueError if image_size is too small.
+    Dropout follows each hidden layer (section 4.2); dropout_first puts it before,
+    as torchvision does. Raises ValueError if image_size is too small.
     """
     layers, channels = [], in_channels
     for spec in conv_arch:
@@ -41,13 +41,13 @@ def alexnet(in_channels=1, num_classes=10, *, conv_arch=ALEXNET, hidden=(4096, 4
         else:
             out_channels, kernel_size, stride, padding = spec
             conv = nn.Conv2d(channels, out_channels, kernel_size, stride, padding)
-            layers += [conv, nn.ReLU()]
+            layers += [conv, activation()]
             channels = out_channels
     size = output_size(nn.Sequential(*layers), image_size, "alexnet")
     layers += [nn.Flatten()]
     width = channels * size * size
     for units in hidden:
-        dense, dropout = [nn.Linear(width, units), nn.ReLU()], [nn.Dropout(0.5)]
-        layers += dropout + dense if dropout_first else dense + dropout
+        dense, drop = [nn.Linear(width, units), activation()], [nn.Dropout(dropout)]
+        layers += drop + dense if dropout_first else dense + drop
         width = units
     return nn.Sequential(*layers, nn.Linear(width, num_classes))

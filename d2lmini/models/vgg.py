@@ -55,3 +55,13 @@ def narrow(conv_arch, ratio):
             f"ratio={ratio} leaves {least} // {ratio} channels; use 1 to {least}"
         )
     return tuple((n, channels // ratio, *kernel) for n, channels, *kernel in conv_arch)
+
+
+def vgg_pooled(conv_arch=VGG11, in_channels=1, num_classes=10):
+    """VGG's blocks, the mean of each last map, one linear layer: a head for every size.
+
+    (N, in_channels, H, W), H and W at least 32 → logits (N, num_classes).
+    """
+    net = vgg(conv_arch, in_channels, num_classes, hidden=(), image_size=32)
+    *blocks, flatten, output = net
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d((1, 1)), flatten, output)

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from d2lmini.data import load_data_fashion_mnist
-from d2lmini.experiments import CHAPTERS, vgg_pooled
-from d2lmini.models import VGG11, VGG13, VGG16, VGG16_C, VGG19, narrow, vgg
+from d2lmini.experiments import CHAPTERS
+from d2lmini.models import VGG11, VGG13, VGG16, VGG16_C, VGG19, narrow, vgg, vgg_pooled
 from d2lmini.record import RECORDS, Record, load_records
 from d2lmini.summary import LayerRow, Summary, summarize
 from d2lmini.train import train_ch6

@@ -128,10 +128,30 @@ def test_no_pale_frame_stands_around_a_figure_in_the_dark(over_http):
     assert set(painted) <= {"rgba(0, 0, 0, 0)"}
 
 
-def test_every_chapter_has_figures_that_answer(over_http):
-    page = over_http.page
-    if "/chapters/" in page.url:
-        assert page.locator(".d2l-widget .d2l").count() >= 2
+@pytest.mark.parametrize("name", ["lenet", "alexnet", "vgg", "nin", "googlenet"])
+def test_each_of_the_five_has_figures_that_answer(opened, name):
+    assert opened(f"chapters/{name}").page.locator(".d2l-widget .d2l").count() >= 2
+
+
+def test_the_packages_page_has_every_public_function_and_class(html):
+    import d2lmini
+
+    anchors = {tag["id"] for tag in document_at(html / "book" / "api.html").find_all(id=True)}
+    wanted = {f"d2lmini.{name}" for name in d2lmini.__all__ if callable(getattr(d2lmini, name))}
+    assert wanted - anchors == set()
+
+
+def test_the_page_of_claims_lists_each_claim_with_a_link_to_its_place(html):
+    page = document_at(html / "book" / "claims.html")
+    links = [tag["href"] for tag in page.select(".checked .where a")]
+    chapters = (html / "chapters").glob("*.html")
+    placed = {
+        f"../chapters/{path.name}#{tag['id']}"
+        for path in chapters
+        for tag in document_at(path).select(".claim")
+    }
+    assert placed
+    assert sorted(links) == sorted(placed)
 
 
 def test_print_unfolds_and_drops_the_sidebars(over_http):

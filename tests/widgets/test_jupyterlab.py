@@ -1,7 +1,8 @@
-"""A widget in JupyterLab itself: a key on its slider reaches Python."""
+"""A widget in JupyterLab itself: a key on its slider and its button reach Python."""
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,11 +17,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TOKEN = "for-this-test-alone"
 STARTS_WITHIN = 60  # seconds, on a machine busy with other work
 NOTEBOOK = """
+from functools import partial
 from pathlib import Path
-from d2lmini.widgets.vgg_width import VGGWidth
+from d2lmini.widgets import vgg_width
 
-widget = VGGWidth(ratio=4)
+few = partial(vgg_width.load_data_fashion_mnist, subset=256)
+vgg_width.load_data_fashion_mnist = few  # the button's training in seconds
+widget = vgg_width.VGGWidth(ratio=4)
 widget.observe(lambda change: Path("seen").write_text(str(change.new)), names="ratio")
+widget.observe(lambda change: Path("trained").write_text(change.new), names="progress")
 widget
 """
 
@@ -79,7 +84,7 @@ def wait_for(server: subprocess.Popen, url: str, log: Path) -> None:
     pytest.fail(f"JupyterLab did not start:\n{log.read_text('utf-8')[-2000:]}")
 
 
-def test_a_slider_fires_observe(browser, lab):
+def test_a_slider_fires_observe_and_the_button_trains(browser, lab):
     address, folder = lab
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(STARTS_WITHIN * 1000)
@@ -104,6 +109,9 @@ def test_a_slider_fires_observe(browser, lab):
     assert eventually(folder / "seen") == "8"
     page.keyboard.press("ArrowLeft")
     assert eventually(folder / "seen", other_than="8") == "4"
+    page.get_by_role("button", name="Train this one").click()
+    page.get_by_text(re.compile(r"test accuracy 0\.\d+ after \d+ s")).wait_for()
+    assert "test accuracy" in (folder / "trained").read_text("utf-8")
     context.close()
 
 
