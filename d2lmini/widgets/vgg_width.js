@@ -3,6 +3,7 @@
 const RATIOS = [1, 2, 4, 8, 16];
 const SIZES = [32, 64, 96, 224]; // pixels
 const NUM_CLASSES = 10;
+const LEARNT = 0.5; // a run that ends below has not
 const HEADS = [
   ["fixed", "4096 – 4096 – 10, whatever the ratio"],
   ["small", "512 – 512 – 10 (class size)"],
@@ -120,28 +121,46 @@ function drawNetwork(width, { columns, parameters, macs, bytes: memory }, size) 
   return { height: firstBase + 2 * (strip + 40) + 20, markup: parts.join("") };
 }
 
-/** The runs of one network as [mean by epoch, runs], best known by its ratio and head. */
+const lastOf = (run) => run.accuracy[run.accuracy.length - 1];
+const learnt = (run) => lastOf(run) >= LEARNT;
+
+/** The runs of one network, and the mean by epoch of those that learnt. */
 function runsOf(runs, { config, ratio, size, head }) {
   const own = runs.filter((run) => run.config === config && run.ratio === ratio && run.size === size && run.heads.includes(head));
-  const epochs = Math.max(0, ...own.map((run) => run.accuracy.length));
+  const good = own.filter(learnt);
+  const epochs = Math.max(0, ...good.map((run) => run.accuracy.length));
   const mean = Array.from({ length: epochs }, (_, i) => {
-    const there = own.filter((run) => run.accuracy.length > i);
+    const there = good.filter((run) => run.accuracy.length > i);
     return there.reduce((sum, run) => sum + run.accuracy[i], 0) / there.length;
   });
   return { own, mean };
 }
 
-/** Accuracy by epoch: this network's runs thin and their mean bold, the other ratios' means ghosted. */
+/** What its runs reached, in words; one that never learnt is named and left out of the mean. */
+function resultOf(name, size, own, mean) {
+  if (!own.length) return `No run of ${name} at ${size} px with this head is recorded, and none is guessed.`;
+  const last = own.filter(learnt).map(lastOf), silent = own.length - last.length;
+  const failed = silent ? ` ${silent} of n = ${own.length} ended below ${LEARNT}${last.length ? " and is not in the mean" : ""}.` : "";
+  if (!last.length) return `${name} with this head:${failed}`;
+  const seeds = last.length > 1
+    ? ` (mean of ${silent ? last.length : `n = ${last.length}`} seeds, from ${Math.min(...last).toFixed(3)} to ${Math.max(...last).toFixed(3)}).`
+    : ` (${silent ? "1 seed" : "n = 1 seed"}).`;
+  return `${name} with this head: test accuracy ${mean[mean.length - 1].toFixed(3)} after ${mean.length} epochs on Fashion-MNIST${seeds}${failed}`;
+}
+
+/** Accuracy by epoch: this network's runs thin and their mean bold, the other ratios' means ghosted.
+    The axis is that of the runs that learnt; another one runs along its foot. */
 function drawCurves(width, runs, state) {
   const height = 210, left = 44, right = 62, top = 12, bottom = 36;
-  const all = runs.flatMap((run) => run.accuracy);
-  const least = Math.floor(20 * Math.min(...all, 0.88)) / 20, most = Math.ceil(50 * Math.max(...all)) / 50;
+  const all = runs.filter(learnt).flatMap((run) => run.accuracy);
+  const least = Math.floor(20 * Math.min(...all, 0.88)) / 20, most = Math.ceil(50 * Math.max(...all, 0.9)) / 50;
+  const step = most - least > 0.25 ? 0.1 : 0.05;
   const epochs = Math.max(1, ...runs.map((run) => run.accuracy.length));
   const x = (epoch) => left + ((epoch - 1) / Math.max(1, epochs - 1)) * (width - left - right);
-  const y = (value) => top + ((most - value) / (most - least)) * (height - top - bottom);
+  const y = (value) => top + ((most - Math.max(value, least)) / (most - least)) * (height - top - bottom);
   const line = (values, style) => `<polyline fill="none" points="${values.map((v, i) => `${x(i + 1).toFixed(1)},${y(v).toFixed(1)}`).join(" ")}" ${style}/>`;
   const parts = [];
-  for (let tick = least; tick <= most + 1e-9; tick += 0.05) {
+  for (let tick = least; tick <= most + 1e-9; tick += step) {
     parts.push(`<path d="M${left} ${y(tick).toFixed(1)}H${width - right}" stroke="var(--line)"/>`);
     parts.push(`<text x="${left - 6}" y="${(y(tick) + 4).toFixed(1)}" text-anchor="end" class="soft">${tick.toFixed(2)}</text>`);
   }
@@ -152,8 +171,8 @@ function drawCurves(width, runs, state) {
   const ends = [];
   for (const ratio of RATIOS) {
     const { own, mean } = runsOf(runs, { ...state, ratio });
-    if (!own.length) continue;
     const current = ratio === state.ratio;
+    if (!mean.length) continue;
     if (current) own.forEach((run) => parts.push(line(run.accuracy, `stroke="var(--orange)" stroke-width="1" opacity="0.6"`)));
     parts.push(line(mean, current ? `stroke="var(--orange)" stroke-width="3"` : `stroke="var(--soft)" stroke-width="1.2" opacity="0.55"`));
     ends.push({ y: y(mean[mean.length - 1]), at: x(mean.length), text: `ratio ${ratio}`, current });
@@ -227,14 +246,11 @@ function render({ model, el }) {
       curves.setAttribute("viewBox", `0 0 ${width} ${chart.height}`);
       curves.innerHTML = chart.markup;
     }
-    const last = own.map((run) => run.accuracy[run.accuracy.length - 1]);
-    learned.textContent = own.length
-      ? `${name} with this head: test accuracy ${mean[mean.length - 1].toFixed(3)} after ${mean.length} epochs on Fashion-MNIST` +
-        (own.length > 1 ? ` (mean of n = ${own.length} seeds, from ${Math.min(...last).toFixed(3)} to ${Math.max(...last).toFixed(3)}).` : " (n = 1 seed).")
-      : `No run of ${name} at ${size} px with this head is recorded, and none is guessed.`;
+    learned.textContent = resultOf(name, size, own, mean);
     curves.setAttribute("aria-label", `Test accuracy by epoch. ${learned.textContent}`);
     recorded.hidden = own.length > 0 || !runsOf(runs, { ...state, size: 32, head: "small" }).own.length;
-    fillRuns(["seed", ...mean.map((_, i) => `epoch ${i + 1}`)], own.map((run) => [run.seed, ...run.accuracy.map((a) => a.toFixed(4))]));
+    const epochs = Math.max(0, ...own.map((run) => run.accuracy.length));
+    fillRuns(["seed", ...Array.from({ length: epochs }, (_, i) => `epoch ${i + 1}`)], own.map((run) => [run.seed, ...run.accuracy.map((a) => a.toFixed(4))]));
     say(`${name}: ${short(costs.parameters)} parameters, ${percent(inLinears)} in linear layers; ${short(costs.macs)} MACs. ${learned.textContent}`);
   }
   watch(model, ["config", "ratio", "size", "head", "runs", "own_runs"], draw);

@@ -27,6 +27,7 @@ CONFIGURATIONS = {
 RATIOS = (1, 2, 4, 8, 16)
 SIZES = (32, 64, 96, 224)  # pixels
 HEADS = ("fixed", "small", "scaled", "pooled")
+LEARNT = 0.5  # a run that ends below has not, and is left out of means
 RECIPE = CHAPTERS["vgg11-small"]  # by which the chapter trains, and the recorded runs
 
 
@@ -73,7 +74,7 @@ class VGGWidth(Widget):
 
     def __init__(self, **state: Any) -> None:
         tables = {name: [list(block) for block in arch] for name, arch in CONFIGURATIONS.items()}
-        super().__init__(tables=tables, runs=recorded_runs(), **state)
+        super().__init__(**({"tables": tables, "runs": recorded_runs()} | state))
         self.on_msg(self._answer)
 
     def net(self) -> nn.Module:
@@ -128,6 +129,7 @@ class VGGWidth(Widget):
         left.legend(frameon=False, fontsize=8)
         for ratio in RATIOS:
             mine = [r for r in self.runs if _is(r, self.config, ratio, self.size, self.head)]
+            mine = [run for run in mine if run["accuracy"][-1] >= LEARNT]
             for run in mine:
                 epochs = range(1, len(run["accuracy"]) + 1)
                 color = "tab:orange" if ratio == self.ratio else "0.7"
@@ -138,17 +140,19 @@ class VGGWidth(Widget):
         return figure
 
     def table(self) -> Table:
-        """Each ratio's costs, and the mean accuracy of its recorded runs."""
-        head = ("ratio", "parameters", "in linear layers", "MACs", "test accuracy", "n")
+        """Each ratio's costs, and the mean accuracy of those of its recorded runs that learnt."""
+        head = ("ratio", "parameters", "in linear layers", "MACs", "test accuracy", "runs")
         rows = []
         for ratio in RATIOS:
             costs = costs_of(self.config, ratio, self.size, self.head)
             linears = sum(row.parameters for row in costs if row.kind == "Linear")
             mine = [r for r in self.runs if _is(r, self.config, ratio, self.size, self.head)]
-            last = [run["accuracy"][-1] for run in mine]
+            last = [run["accuracy"][-1] for run in mine if run["accuracy"][-1] >= LEARNT]
             accuracy = f"{sum(last) / len(last):.3f}" if last else "not recorded"
+            count = f"{len(mine)}, {len(mine) - len(last)} below {LEARNT}"
             rows.append((ratio, f"{costs.parameters:,}", f"{linears / costs.parameters:.0%}",
-                         f"{costs.macs:,}", accuracy, len(last)))  # fmt: skip
+                         f"{costs.macs:,}", accuracy,
+                         len(mine) if len(last) == len(mine) else count))  # fmt: skip
         return head, rows
 
     def _answer(self, widget: Any, message: dict[str, Any], buffers: Any) -> None:

@@ -73,6 +73,19 @@ def test_a_network_without_a_record_says_so_and_leads_to_one_that_has(mount):
     assert "seeds" in page.locator(".d2l").inner_text()
 
 
+def test_a_run_that_never_learnt_is_named_and_left_out_of_the_mean(mount):
+    runs = [run for run in VGGWidth().runs if run["ratio"] == 8][:2]
+    good = [{**runs[0], "seed": 0}, {**runs[1], "seed": 1}]
+    dead = {**runs[0], "seed": 2, "accuracy": [0.1] * 8}
+    page = mount(VGGWidth(ratio=8, runs=[*good, dead]))
+    text = page.locator(".d2l").inner_text()
+    mean = sum(run["accuracy"][-1] for run in good) / 2
+    assert f"test accuracy {mean:.3f}" in text
+    assert "1 of n = 3 ended below 0.5 and is not in the mean" in text
+    ticks = page.locator(".d2l-drawing").nth(1).locator("text[text-anchor=end]").all_text_contents()
+    assert min(map(float, ticks)) >= 0.5  # the axis is that of the others
+
+
 def test_the_runs_are_the_records():
     widget = VGGWidth()
     chapter = [
