@@ -9,7 +9,8 @@ A chapter checks a claim in a Markdown cell, and computes it in a code cell with
     </div>
 
 The directive `claims` with a source's letter and number lists that source's claims, each with its
-verdict, what the tagged cell printed, and a link; `claims-summary` counts the verdicts.
+verdict, what the tagged cell printed, and a link; `claims-summary` counts the verdicts. In the
+chapter the claim's label leads to the page.
 """
 
 import re
@@ -24,6 +25,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+PAGE = "book/claims"
 VERDICTS = ("confirmed", "in part", "corrected", "answered", "built", "undecided")
 DIVISION = re.compile(r'<div class="claim" id="(claim-[\w-]+)">\n\n(.*?)\n\n</div>', re.DOTALL)
 HEADING = re.compile(r"\*\*(S\d[^·*]*) · ([a-z ]+)\.\*\*\s+\*([^*]+)\*\s*(.*)", re.DOTALL)
@@ -89,7 +91,7 @@ class Claims(SphinxDirective):
         return [self.entry(claim) for claim in mine]
 
     def entry(self, claim: Claim) -> nodes.Node:
-        box = nodes.container(classes=["checked", f"verdict-{claim.verdict.replace(' ', '-')}"])
+        box = nodes.container(classes=["checked"], ids=[f"checked-{claim.anchor}"])
         head = nodes.paragraph()
         head += [nodes.strong(text=f"{claim.label} · {claim.verdict}. "), *self.inline(claim.text)]
         box += head
@@ -127,7 +129,20 @@ class ClaimsSummary(SphinxDirective):
         return [nodes.paragraph(text=f"{counts.total()} in all: {', '.join(parts)}.")]
 
 
+def link_labels(app: Sphinx, doctree: nodes.document, document: str) -> None:
+    """Make the label of each claim of a chapter a link to its place on the page of all."""
+    for opening in list(doctree.findall(nodes.raw)):
+        found = re.search(r'class="claim" id="([\w-]+)"', opening.astext())
+        label = opening.next_node(nodes.strong, siblings=True) if found else None
+        if found and label is not None and document != PAGE:
+            uri = app.builder.get_relative_uri(document, PAGE)
+            link = nodes.reference("", "", refuri=f"{uri}#checked-{found[1]}", internal=True)
+            label.replace_self(link)
+            link += label
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("doctree-resolved", link_labels)
     app.add_directive("claims", Claims)
     app.add_directive("claims-summary", ClaimsSummary)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
