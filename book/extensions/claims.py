@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -42,8 +43,10 @@ class Claim:
     explanation: str
     evidence: str
     document: str
+    chapter: str  # its title
 
 
+@cache  # several directives of one build ask
 def claims_of(root: Path) -> list[Claim]:
     """The claims of all chapters, by anchor. Raises ValueError for one that cannot be read."""
     notebooks = sorted((root / "chapters").glob("*.ipynb"))
@@ -55,6 +58,8 @@ def claims_in(path: Path, document: str) -> Iterator[Claim]:
     """The claims of one notebook."""
     cells = nbformat.read(path, as_version=4).cells
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    title = re.search(r"^# (.+)$", "\n".join(texts), re.MULTILINE)
+    chapter = title[1] if title else path.stem
     for anchor, body in (match for text in texts for match in DIVISION.findall(text)):
         heading = HEADING.fullmatch(body)
         if heading is None or heading[2] not in VERDICTS:
@@ -64,7 +69,7 @@ def claims_in(path: Path, document: str) -> Iterator[Claim]:
             )
         label, verdict, text, explanation = heading.groups()
         evidence = "\n".join(printed(cell) for cell in cells if anchor in tags(cell))
-        yield Claim(anchor, label, verdict, text, explanation, evidence.strip(), document)
+        yield Claim(anchor, label, verdict, text, explanation, evidence.strip(), document, chapter)
 
 
 def tags(cell: nbformat.NotebookNode) -> list[str]:
@@ -101,15 +106,9 @@ class Claims(SphinxDirective):
             box += nodes.paragraph("", "", *self.inline(claim.explanation))
         link = nodes.paragraph(classes=["where"])
         uri = self.env.app.builder.get_relative_uri(self.env.docname, claim.document)
-        link += nodes.reference("", self.title(claim), refuri=f"{uri}#{claim.anchor}")
+        link += nodes.reference("", claim.chapter, refuri=f"{uri}#{claim.anchor}")
         box += link
         return box
-
-    def title(self, claim: Claim) -> str:
-        path = Path(self.env.srcdir, f"{claim.document}.ipynb")
-        cells = nbformat.read(path, as_version=4).cells
-        titles = (re.search(r"^# (.+)$", c.source, re.M) for c in cells)
-        return next(title[1] for title in titles if title)
 
     def inline(self, text: str) -> list[nodes.Node]:
         """Markdown of one paragraph or more, as the nodes that stand in a paragraph."""
