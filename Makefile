@@ -9,7 +9,7 @@ book: .venv/installed
 	@echo "Open file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 chapters: .venv/installed
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
@@ -34,6 +34,7 @@ check: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python -m pytest -q tests/site/test_site.py -k links
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,5 +1,5 @@
-"""Of all notebooks one needs data that cannot be shipped: where CIFAR-10 is not to be had, its
-cells are one skip with the reason, and no test run starts a download."""
+"""The notebooks as tests: where CIFAR-10 is not to be had, the one that needs it is one skip with the
+reason; side by side (`pytest -n`), they share the machine's cores."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,13 @@ from pathlib import Path
 import pytest
 
 NEEDS_CIFAR10 = Path(__file__).parent / "chapters" / "vgg_cifar10.ipynb"
+
+
+def pytest_configure():
+    """In a worker of pytest-xdist, before torch is imported; notebooks' kernels inherit it."""
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        threads = max(1, (os.cpu_count() or 1) // int(workers))
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 class NotebookWithoutData(pytest.File):
@@ -21,20 +28,9 @@ class NotebookWithoutData(pytest.File):
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path, parent):
     collectors = yield
-    if file_path == NEEDS_CIFAR10 and not cifar10_is_here():
-        return [NotebookWithoutData.from_parent(parent, path=file_path)]
+    if file_path == NEEDS_CIFAR10:
+        from d2lmini.data import cifar10_is_here  # imports torch, which few tests need
+
+        if not cifar10_is_here():
+            return [NotebookWithoutData.from_parent(parent, path=file_path)]
     return collectors
-
-
-def cifar10_is_here():
-    """Whether `d2lmini.cifar10` would find it without a download."""
-    cache = Path.home() / ".cache" / "d2lmini"
-    folder = os.environ.get("D2LMINI_DATA")
-    named = [Path(folder).expanduser()] if folder else []
-    if any((place / "cifar10.npz").is_file() for place in named):
-        return True
-    batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]
-    return any(
-        all((place / "cifar-10-batches-py" / name).is_file() for name in batches)
-        for place in (*named, cache)
-    )

@@ -30,6 +30,7 @@ CIFAR10_LABELS = (
     "airplane", "automobile", "bird", "cat", "deer",
     "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
+CIFAR10_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 
 # sha256 of the four official IDX files, decompressed (the .gz wrapper differs between mirrors)
 FASHION_MNIST_SHA256 = {
@@ -275,6 +276,15 @@ def cifar10(root: str | os.PathLike[str] | None = None) -> tuple[ImageSet, Image
     return _cifar10_from_torchvision(folders, download=root is None)
 
 
+def cifar10_is_here() -> bool:
+    """Whether `cifar10()` would find all of its files without a download."""
+    folders = _search_folders(None)
+    return any((folder / "cifar10.npz").is_file() for folder in folders) or any(
+        all((folder / "cifar-10-batches-py" / name).is_file() for name in CIFAR10_BATCHES)
+        for folder in (*folders, _download_cache())
+    )
+
+
 def get_fashion_mnist_labels(labels: Any) -> list[str]:
     """The class names of integer labels (any iterable of 0 … 9)."""
     return [FASHION_MNIST_LABELS[int(i)] for i in labels]
@@ -416,7 +426,7 @@ def _cifar10_from_npz(archive: Path) -> tuple[ImageSet, ImageSet]:
 def _cifar10_from_torchvision(folders: list[Path], download: bool) -> tuple[ImageSet, ImageSet]:
     from torchvision.datasets import CIFAR10  # imported late: it is slow, and rarely needed
 
-    cache = Path.home() / ".cache" / "d2lmini"
+    cache = _download_cache()
     for folder in folders:
         if (folder / "cifar-10-batches-py").is_dir():
             cache, download = folder, False
@@ -428,6 +438,10 @@ def _cifar10_from_torchvision(folders: list[Path], download: bool) -> tuple[Imag
     splits = [CIFAR10(str(cache), train=train, download=download) for train in (True, False)]
     train, test = (_cifar10_set(s.data, np.asarray(s.targets)) for s in splits)
     return train, test
+
+
+def _download_cache() -> Path:
+    return Path.home() / ".cache" / "d2lmini"
 
 
 def _cifar10_set(images: np.ndarray, labels: np.ndarray) -> ImageSet:

@@ -28,6 +28,16 @@ def he(module: nn.Module) -> None:
         _zero_bias(module)
 
 
+def he_open(module: nn.Module) -> None:
+    """As `he`, but biases of 0.1: a ReLU that is silent opens once its other inputs fade.
+
+    Source: after Krizhevsky, Sutskever and Hinton (2012), section 5, whose biases are 1.
+    """
+    he(module)
+    if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+        nn.init.constant_(module.bias, 0.1)
+
+
 def he_fan_out(module: nn.Module) -> None:
     """Convs normal of variance 2 / fan out, linears N(0, 0.01²), zero biases (torchvision's)."""
     if isinstance(module, nn.Conv2d):
@@ -38,7 +48,12 @@ def he_fan_out(module: nn.Module) -> None:
         _zero_bias(module)
 
 
-INITS: dict[str, InitRule] = {"xavier": xavier, "he": he, "he_fan_out": he_fan_out}
+INITS: dict[str, InitRule] = {
+    "xavier": xavier,
+    "he": he,
+    "he_open": he_open,
+    "he_fan_out": he_fan_out,
+}
 
 
 def initialize(net: nn.Module, rule: str | InitRule) -> nn.Module:

@@ -27,13 +27,8 @@ from d2lmini.data import (
 )
 
 RAW = data.PACKAGED_DATASETS / "FashionMNIST" / "raw"
-CIFAR10_PLACES = [
-    *([Path(folder).expanduser()] if (folder := os.environ.get("D2LMINI_DATA")) else []),
-    Path.home() / ".cache" / "d2lmini",
-]
 needs_cifar10 = pytest.mark.skipif(
-    not any((p / "cifar-10-batches-py").is_dir() for p in CIFAR10_PLACES)
-    and not any((p / "cifar10.npz").is_file() for p in CIFAR10_PLACES[:-1]),
+    not data.cifar10_is_here(),
     reason="CIFAR-10 is neither in the folder D2LMINI_DATA nor in ~/.cache/d2lmini",
 )
 
@@ -543,6 +538,23 @@ def test_a_cifar10_archive_of_other_shapes_is_a_value_error(tmp_path):
     np.savez(tmp_path / "cifar10.npz", **arrays)
     with pytest.raises(ValueError, match="expected uint8"):
         data.cifar10(root=tmp_path)
+
+
+def test_cifar10_is_here_wants_the_archive_or_all_of_torchvisions_files(
+    tmp_path, monkeypatch, no_data_folder
+):
+    assert not data.cifar10_is_here()
+    cache = Path.home() / ".cache" / "d2lmini" / "cifar-10-batches-py"
+    cache.mkdir(parents=True)
+    for name in data.CIFAR10_BATCHES:
+        assert not data.cifar10_is_here()
+        (cache / name).touch()
+    assert data.cifar10_is_here()
+    (cache / "data_batch_5").unlink()
+    monkeypatch.setenv("D2LMINI_DATA", str(tmp_path))
+    assert not data.cifar10_is_here()
+    (tmp_path / "cifar10.npz").touch()
+    assert data.cifar10_is_here()
 
 
 def test_root_without_cifar10_says_what_was_looked_for_and_downloads_nothing(

@@ -195,27 +195,28 @@ def test_init_none_keeps_the_weights():
 
 
 @pytest.mark.parametrize(
-    ("rule", "conv_std", "linear_std"),
+    ("rule", "conv_std", "linear_std", "bias"),
     [
-        ("xavier", (2 / (9 * 64 + 9 * 128)) ** 0.5, (2 / (256 + 512)) ** 0.5),
-        ("he", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5),
-        ("he_fan_out", (2 / (9 * 128)) ** 0.5, 0.01),
+        ("xavier", (2 / (9 * 64 + 9 * 128)) ** 0.5, (2 / (256 + 512)) ** 0.5, None),
+        ("he", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5, 0.0),
+        ("he_open", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5, 0.1),
+        ("he_fan_out", (2 / (9 * 128)) ** 0.5, 0.01, 0.0),
     ],
 )
-def test_init_rules_have_their_papers_deviations(rule, conv_std, linear_std):
+def test_init_rules_have_their_papers_deviations(rule, conv_std, linear_std, bias):
     net = nn.Sequential(nn.Conv2d(64, 128, 3), nn.Linear(256, 512), nn.Conv2d(1, 1, 1, bias=False))
     torch.manual_seed(0)
     initialize(net, rule)
     assert float(net[0].weight.detach().std()) == pytest.approx(conv_std, rel=0.02)
     assert float(net[1].weight.detach().std()) == pytest.approx(linear_std, rel=0.02)
     assert abs(float(net[1].weight.detach().mean())) < 0.02 * linear_std + 1e-3
-    if rule != "xavier":  # Xavier leaves the biases as they are, as D2L does
-        assert not net[0].bias.any()
-        assert not net[1].bias.any()
+    if bias is not None:  # Xavier leaves the biases as they are, as D2L does
+        for layer in net[:2]:
+            torch.testing.assert_close(layer.bias.detach(), torch.full_like(layer.bias, bias))
 
 
 def test_an_unknown_init_lists_the_known():
-    with pytest.raises(ValueError, match="xavier, he, he_fan_out"):
+    with pytest.raises(ValueError, match="xavier, he, he_open, he_fan_out"):
         train(small_net(), init="glorot")
 
 

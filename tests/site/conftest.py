@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -38,9 +39,16 @@ PAGES = [*toc_pages(), "search"]
 
 
 @pytest.fixture(scope="session")
-def html(tmp_path_factory) -> Path:
+def html(tmp_path_factory, worker_id) -> Path:
     """The folder of the built pages. The path has a space, as many users' paths do."""
-    return build_book(tmp_path_factory.mktemp("built book"))
+    if worker_id == "master":
+        return build_book(tmp_path_factory.mktemp("built book"))
+    output = tmp_path_factory.getbasetemp().parent / "built book"
+    with FileLock(f"{output}.lock"):  # the first of the workers that comes here builds for all
+        if not (output / "complete").exists():
+            build_book(output)
+            (output / "complete").touch()
+    return output / "_build" / "html"
 
 
 def build_book(output: Path) -> Path:
