@@ -60,7 +60,7 @@ _PLOT = (
 )  # fmt: skip
 _WIDGETS = (
     "ConvArithmetic", "ConvStack", "FiveNetworks", "InceptionBudget", "InsideNetwork",
-    "LeNetAlive", "NiNHead", "ShapeWalk", "VGGWidth",
+    "LeNetAlive", "NiNHead", "SelfCheck", "ShapeWalk", "VGGWidth", "choose", "number", "order",
 )  # fmt: skip
 
 __all__ = [

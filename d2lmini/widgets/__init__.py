@@ -7,10 +7,11 @@ from d2lmini.widgets.inception_budget import InceptionBudget
 from d2lmini.widgets.inside import InsideNetwork
 from d2lmini.widgets.lenet_alive import LeNetAlive
 from d2lmini.widgets.nin_head import NiNHead
+from d2lmini.widgets.self_check import SelfCheck, choose, number, order
 from d2lmini.widgets.shape_walk import ShapeWalk
 from d2lmini.widgets.vgg_width import VGGWidth
 
 __all__ = [
     "ConvArithmetic", "ConvStack", "FiveNetworks", "InceptionBudget", "InsideNetwork",
-    "LeNetAlive", "NiNHead", "ShapeWalk", "VGGWidth",
+    "LeNetAlive", "NiNHead", "SelfCheck", "ShapeWalk", "VGGWidth", "choose", "number", "order",
 ]  # fmt: skip

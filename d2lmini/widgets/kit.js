@@ -65,14 +65,17 @@ function watch(model, names, draw) {
 }
 
 // ---- controls
+// every widget has this file to itself, so that a count alone would be another's, too
+const mine = Math.random().toString(36).slice(2, 8);
 let controls = 0;
+const newId = (what) => `d2l-${what}-${mine}-${++controls}`;
 
 /** A row for controls. */
 const toolbar = (parent) => add(parent, "div", { class: "d2l-controls" });
 
 /** A slider that snaps to `values` of the trait `name`; `text` says a value in words. */
 function slider(parent, model, name, { label, values, text = String }) {
-  const id = `d2l-control-${++controls}`;
+  const id = newId("control");
   const row = add(parent, "div", { class: "d2l-control" });
   add(row, "label", { for: id }, label);
   const input = add(row, "input", {
@@ -94,7 +97,7 @@ function slider(parent, model, name, { label, values, text = String }) {
 
 /** A list to choose the trait `name` from: options are values, or [value, text]. */
 function choice(parent, model, name, { label, options, onChange }) {
-  const id = `d2l-control-${++controls}`;
+  const id = newId("control");
   const row = add(parent, "div", { class: "d2l-control" });
   add(row, "label", { for: id }, label);
   const select = add(row, "select", { id, "data-lm-suppress-shortcuts": "true" });

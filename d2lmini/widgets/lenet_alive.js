@@ -118,7 +118,7 @@ function render({ model, el }) {
 
   const pictures = add(right, "fieldset", { class: "lenet-pictures" });
   add(pictures, "legend", {}, "Test images, two of each class");
-  const group = `d2l-pictures-${++controls}`;
+  const group = newId("pictures");
   const order = [0, 1].flatMap((which) => classes.map((_, k) => 2 * k + which));
   const radios = [];
   for (const i of order) {

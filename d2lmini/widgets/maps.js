@@ -82,7 +82,7 @@ function cellsHtml(texts, share, colours, withColour) {
 /** A group of radio buttons for the trait `name`; `fill(label, i)` draws each. */
 function radios(parent, model, name, { label, count, text, className, fill }) {
   const group = add(parent, "div", { class: className, role: "radiogroup", "aria-label": label });
-  const id = `d2l-radios-${++controls}`;
+  const id = newId("radios");
   return Array.from({ length: count }, (_, i) => {
     const box = add(group, "label", { class: "d2l-pick" });
     const input = add(box, "input", {

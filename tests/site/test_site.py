@@ -7,9 +7,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from address import configured
 from bs4 import BeautifulSoup
 
-ASSETS = Path(__file__).resolve().parents[2] / "book" / "assets"
+REPOSITORY = Path(__file__).resolve().parents[2]
+ASSETS = REPOSITORY / "book" / "assets"
 PHONE = {"width": 320, "height": 800}
 DESKTOP = {"width": 1280, "height": 900}
 
@@ -154,6 +156,16 @@ def test_the_page_of_claims_lists_each_claim_with_a_link_to_its_place(html):
     assert sorted(links) == sorted(placed)
 
 
+def test_no_two_elements_share_an_id(over_http):
+    """Figures included: a label would name the first of them."""
+    assert_drawn(over_http.page)
+    shared = over_http.page.evaluate(
+        """[...document.querySelectorAll("[id]")].map((e) => e.id)
+             .filter((id, i, all) => all.indexOf(id) !== i)"""
+    )
+    assert shared == []
+
+
 def test_print_unfolds_and_drops_the_sidebars(over_http):
     page = over_http.page
     page.emulate_media(media="print")
@@ -207,6 +219,21 @@ def test_links_and_anchors_resolve(html, page_name):
             if not file.is_file() or (anchor and not has_anchor(file, anchor)):
                 dead.append(element[attribute])
     assert dead == []
+
+
+def test_no_page_or_download_holds_an_assignments_solution(html):
+    for path in html.rglob("*"):
+        if path.suffix in (".html", ".js", ".ipynb", ".txt", ".md", ".zip"):
+            assert not re.search(rb"(BEGIN|END) (SOLUTION|HIDDEN TESTS)", path.read_bytes()), path
+
+
+def test_every_chapter_opens_in_colab_and_binder_from_this_repository(html):
+    place = configured(REPOSITORY).removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{place}/blob/main/chapters/{{}}.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/chapters/{{}}.ipynb"
+    for page in (html / "chapters").glob("*.html"):
+        for address in (colab, binder):
+            assert document_at(page).find("a", href=address.format(page.stem)), page
 
 
 def test_every_chapter_offers_its_notebook(html):

@@ -29,6 +29,33 @@ def lenet_alive() -> Widget:
     )  # fmt: skip
 
 
+def self_check() -> d2l.SelfCheck:
+    """A question of each kind. It has no picture, so what holds for `SAMPLES` holds in part."""
+    return d2l.SelfCheck(
+        d2l.choose(
+            "How many parameters has `nn.Conv2d(1, 6, 5)`, biases *included*?",
+            {
+                "6": "That is the number of kernels.",
+                "31": "Each output channel has a kernel of its own.",
+                "156": "Six kernels of 25 weights, and six biases.",
+            },
+            right="156",
+        ),
+        d2l.number(
+            "Which side has the map after a 5×5 convolution over 28×28 pixels, without padding?",
+            24,
+            "28 − 5 + 1 = 24.",
+            hints={28: "Without padding, the kernel has fewer places."},
+        ),
+        d2l.order(
+            "Put a block of VGG into order.",
+            ["3×3 convolution", "ReLU", "2×2 max-pool"],
+            "The block ends in the pooling that halves the map.",
+        ),
+    )
+
+
+# the figures: what draws, and has a picture and a table where no script runs
 SAMPLES: dict[str, Callable[[], Widget]] = {
     "conv_arithmetic": d2l.ConvArithmetic,
     "conv_stack": d2l.ConvStack,
