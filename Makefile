@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test chapters widgets lab bench bench-long check clean
+.PHONY: book test chapters assignments widgets lab address bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -16,9 +16,18 @@ chapters: .venv/installed
 	  --ExecutePreprocessor.record_timing=False \
 	  book/*.ipynb chapters/*.ipynb
 
+# what students are given, from chapters/assignments
+assignments: .venv/installed
+	$(BIN)/python -m d2lmini release
+
 # after a change to a widget's script alone
 widgets: .venv/installed
 	$(BIN)/python tests/saved_widgets.py book/*.ipynb chapters/*.ipynb
+
+# in a fork, after its address was put into _config.yml
+address: .venv/installed
+	$(BIN)/python book/address.py
+	$(BIN)/python -m d2lmini release
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py

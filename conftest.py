@@ -1,5 +1,5 @@
-"""The notebooks as tests: where CIFAR-10 is not to be had, the one that needs it is one skip with the
-reason; side by side (`pytest -n`), they share the machine's cores."""
+"""The notebooks as tests: where CIFAR-10 is not to be had, the one that needs it is one skip with
+the reason; side by side (`pytest -n`), they share the machine's cores."""
 
 import os
 from pathlib import Path

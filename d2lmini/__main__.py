@@ -1,4 +1,4 @@
-"""python -m d2lmini data | train | record | env"""
+"""python -m d2lmini data | train | record | grade | release | env"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from d2lmini.data import FASHION_MNIST_LABELS, fashion_mnist, load_data_fashion_mnist
 from d2lmini.device import describe_environment, try_gpu
+from d2lmini.grading import WARNING, Limits, grade_folder, release
 from d2lmini.init import INITS
 from d2lmini.models import MODELS, build
 from d2lmini.record import RECORDS
@@ -86,6 +87,30 @@ def record(arguments: argparse.Namespace) -> None:
         record_experiment(find_experiment(arguments.name), folder)
 
 
+def grade(arguments: argparse.Namespace) -> None:
+    """Grade a folder of returned notebooks: a table of points, a page of feedback for each."""
+    print(WARNING, file=sys.stderr)
+    limits = Limits(
+        arguments.cell_seconds, arguments.notebook_seconds, int(arguments.memory * 2**30)
+    )
+    rows = grade_folder(
+        arguments.submitted,
+        arguments.to,
+        arguments.assignments,
+        arguments.feedback,
+        limits,
+        arguments.jobs,
+    )
+    missed = sum(row.status != "graded" for row in rows)
+    print(f"{arguments.to}: {len(rows)} rows, {missed} of them not graded, or in part")
+
+
+def make_releases(arguments: argparse.Namespace) -> None:
+    """Make what students are given: assignments without solutions and hidden tests, zipped."""
+    for path in release(arguments.source, arguments.to):
+        print(path)
+
+
 def show_environment(arguments: argparse.Namespace) -> None:
     """What this machine is, for a record or a report of a fault."""
     for name, value in asdict(describe_environment(try_gpu())).items():
@@ -126,6 +151,27 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--variant", help="one variant of it, with --seed, even if recorded")
     recording.add_argument("--seed", type=int, default=0)
     recording.set_defaults(run=record)
+
+    grading = commands.add_parser(
+        "grade",
+        help=grade.__doc__,
+        description=f"{grade.__doc__}\n\n{WARNING}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    grading.add_argument("submitted", help="the folder: STUDENT/any.ipynb, STUDENT_vgg.ipynb …")
+    grading.add_argument("--to", default="grades.csv", help="the table; default: grades.csv")
+    grading.add_argument("--assignments", default="chapters/assignments", help="their sources")
+    grading.add_argument("--feedback", help="the folder of the pages; default: beside the table")
+    grading.add_argument("--cell-seconds", type=float, default=60, help="limit of a cell")
+    grading.add_argument("--notebook-seconds", type=float, default=600, help="limit of a notebook")
+    grading.add_argument("--memory", type=float, default=4, help="GB a process; 0: no limit")
+    grading.add_argument("--jobs", type=int, default=2, help="notebooks at a time")
+    grading.set_defaults(run=grade)
+
+    releasing = commands.add_parser("release", help=make_releases.__doc__)
+    releasing.add_argument("--from", dest="source", default="chapters/assignments")
+    releasing.add_argument("--to", default="book/assets/assignments")
+    releasing.set_defaults(run=make_releases)
 
     environment = commands.add_parser("env", help=show_environment.__doc__)
     environment.set_defaults(run=show_environment)

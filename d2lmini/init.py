@@ -29,13 +29,15 @@ def he(module: nn.Module) -> None:
 
 
 def he_open(module: nn.Module) -> None:
-    """As `he`, but biases of 0.1: a ReLU that is silent opens once its other inputs fade.
+    """As `he`; a net that ends in the means of its class maps starts with every map open.
 
-    Source: after Krizhevsky, Sutskever and Hinton (2012), section 5, whose biases are 1.
+    Such maps come out of a ReLU, and one that is zero everywhere gets no gradient. Their biases
+    are 1, after Krizhevsky, Sutskever and Hinton (2012), section 5, who set some of theirs so.
     """
     he(module)
-    if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
-        nn.init.constant_(module.bias, 0.1)
+    match list(module.children())[-3:]:
+        case [nn.Sequential() as block, nn.AdaptiveAvgPool2d(), nn.Flatten()]:
+            nn.init.ones_(block[-2].get_parameter("bias"))
 
 
 def he_fan_out(module: nn.Module) -> None:

@@ -1,7 +1,6 @@
 """Data sets and the loader, against torchvision's data set and transforms."""
 
 import gzip
-import os
 import shutil
 from itertools import pairwise
 from pathlib import Path

@@ -199,7 +199,7 @@ def test_init_none_keeps_the_weights():
     [
         ("xavier", (2 / (9 * 64 + 9 * 128)) ** 0.5, (2 / (256 + 512)) ** 0.5, None),
         ("he", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5, 0.0),
-        ("he_open", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5, 0.1),
+        ("he_open", (2 / (9 * 64)) ** 0.5, (2 / 256) ** 0.5, 0.0),
         ("he_fan_out", (2 / (9 * 128)) ** 0.5, 0.01, 0.0),
     ],
 )
@@ -213,6 +213,13 @@ def test_init_rules_have_their_papers_deviations(rule, conv_std, linear_std, bia
     if bias is not None:  # Xavier leaves the biases as they are, as D2L does
         for layer in net[:2]:
             torch.testing.assert_close(layer.bias.detach(), torch.full_like(layer.bias, bias))
+
+
+def test_he_open_opens_the_class_maps_and_nothing_else():
+    net = initialize(d2l.build("nin-small"), "he_open")
+    convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    assert (convolutions[-1].bias == 1).all()
+    assert not any(module.bias.any() for module in convolutions[:-1])
 
 
 def test_an_unknown_init_lists_the_known():
