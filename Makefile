@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test chapters assignments widgets lab address bench bench-long check clean
+.PHONY: book test chapters assignments widgets lab address colab bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -28,6 +28,10 @@ widgets: .venv/installed
 address: .venv/installed
 	$(BIN)/python book/address.py
 	$(BIN)/python -m d2lmini release
+
+# all chapters under Colab's versions, in an environment of their own
+colab: .venv/installed
+	$(BIN)/python tests/colab.py
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py

@@ -1,0 +1,145 @@
+"""The assignments: their sources may be committed, and every exercise is proved. The solution gets
+all points, the student's version none, and plausible wrong answers exactly what they should.
+
+Each notebook answers several questions wrongly at once, so a test that hung on another question's
+answer would show as well. The experiments, which give no points, are left out of those notebooks.
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from d2lmini.grading import Limits, grade_notebook, read_assignment, student_notebook
+from d2lmini.grading.assignment import CODE_STUB
+
+FOLDER = Path(__file__).resolve().parents[1] / "chapters" / "assignments"
+NAMES = ("lenet", "alexnet", "vgg", "nin", "googlenet")
+WRONG = {name: importlib.import_module(f"assignments.{name}").WRONG for name in NAMES}
+ASSIGNMENTS = {name: read_assignment(FOLDER / f"{name}.ipynb") for name in NAMES}
+SHEETS = [
+    (name, number)
+    for name, wrong in WRONG.items()
+    for number in range(max(len(answers) for answers in wrong.values()))
+]
+LIMITS = Limits(cell_seconds=300, notebook_seconds=900, threads=1)  # the machine may be busy
+IGNORE = "nbval-ignore-output"  # of the experiments alone
+
+MOST_LINES, MOST_COLUMNS = 25, 86
+# "### A block · 5 points" and "**Question vgg-explain.** (3 points)"
+POINTS = re.compile(r"^(?:### .* · |\*\*Question .*\*\* \()(\d+) points", re.MULTILINE)
+
+
+def read(name):
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def graded_as(cell):
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def maximum(name):
+    return {test.grade_id: test.points for test in ASSIGNMENTS[name].tests}
+
+
+# ---- the sources ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_source_may_be_committed(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        lines = cell.source.splitlines()
+        assert len(lines) <= MOST_LINES, f"{cell.id} has {len(lines)} lines"
+        assert max(map(len, lines)) <= MOST_COLUMNS, f"{cell.id} is too wide"
+        assert "execution" not in cell.metadata, f"{cell.id} has timing metadata"
+        experiment = IGNORE in cell.metadata.get("tags", [])
+        assert experiment or not cell.outputs, f"{cell.id} prints what nbval would compare"
+        assert not (experiment and graded_as(cell)), f"{cell.id} is graded and not compared"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_states_the_points_of_questions_parts_and_whole(name):
+    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    head, *parts = text.split("\n## Part ")
+    by_part = [[int(number) for number in POINTS.findall(part)] for part in parts]
+    stated = [number for points in by_part for number in points]
+    assert stated == list(ASSIGNMENTS[name].maximum.values())
+    total, *said = map(int, re.findall(r"\d+", re.search(r"\*\*Points:\*\* .*", head)[0]))
+    assert said == [n for part, points in enumerate(by_part, 1) for n in (sum(points), part)]
+    assert total == sum(stated)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_begin_with_their_marker_and_have_wrong_ones_beside_them(name):
+    assignment = ASSIGNMENTS[name]
+    answers = assignment.of_kind("answer")
+    for answer in answers:
+        assert answer.source.startswith(f"# Question {answer.grade_id}\n")
+        assert CODE_STUB in answer.visible
+    for written in assignment.written:
+        assert written.source.startswith(f"**Question {written.grade_id}.** ")
+    assert list(WRONG[name]) == [answer.grade_id for answer in answers]
+    for question, wrong in WRONG[name].items():
+        tests = [test for test in assignment.tests if test.question == question]
+        assert len(wrong) >= 2 and len({answer.name for answer in wrong}) == len(wrong)
+        for answer in wrong:
+            assert len(answer.points) == len(tests), f"{question}: {answer.name}"
+            assert sum(answer.points) < sum(test.points for test in tests)
+
+
+# ---- the proof --------------------------------------------------------------------------------
+
+
+def grade(text, name, folder):
+    path = folder / f"{name}.ipynb"
+    path.write_text(text, encoding="utf-8")
+    graded = grade_notebook(path, ASSIGNMENTS[name], LIMITS)
+    assert not graded.ungraded, graded.ungraded
+    return graded
+
+
+def messages(graded):
+    return {result.test.grade_id: result.message for result in graded.results if result.message}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_gets_all_points(name, tmp_path):
+    graded = grade(nbformat.writes(read(name)), name, tmp_path)
+    assert graded.points == maximum(name), messages(graded)
+    assert graded.notes == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_student_version_gets_no_points_and_says_why(name, tmp_path):
+    graded = grade(student_notebook(FOLDER / f"{name}.ipynb"), name, tmp_path)
+    assert graded.points == dict.fromkeys(maximum(name), 0)
+    assert set(messages(graded).values()) == {"not answered: NotImplementedError"}
+
+
+@pytest.mark.parametrize(("name", "number"), SHEETS)
+def test_wrong_answers_get_what_they_should(name, number, tmp_path):
+    given = {q: wrong[number] for q, wrong in WRONG[name].items() if number < len(wrong)}
+    notebook, expected = read(name), maximum(name)
+    notebook.cells = [
+        cell for cell in notebook.cells if IGNORE not in cell.metadata.get("tags", [])
+    ]
+    for cell in notebook.cells:
+        if graded_as(cell) in given:
+            cell.source = f"# Question {graded_as(cell)}{given[graded_as(cell)].code}"
+    for question, answer in given.items():
+        tests = [test.grade_id for test in ASSIGNMENTS[name].tests if test.question == question]
+        expected |= dict(zip(tests, answer.points, strict=True))
+    graded = grade(nbformat.writes(notebook), name, tmp_path)
+    why = messages(graded)
+    assert graded.points == expected, [
+        f"{test} [{given[test.split('-test-')[0]].name}]: {points}, {why.get(test, 'passed')}"
+        for test, points in graded.points.items()
+        if points != expected[test]
+    ]
