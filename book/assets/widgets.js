@@ -8,15 +8,16 @@
   function mountAll() {
     const saved = document.querySelector(STATE);
     if (!saved) return;
-    const { state } = JSON.parse(saved.textContent);
+    const { state, texts } = JSON.parse(saved.textContent);
     for (const place of document.querySelectorAll(".d2l-widget[data-model]")) {
       const entry = state[place.dataset.model];
-      if (entry) mount(place, entry).catch((error) => console.error("widget not drawn:", error));
+      if (entry) mount(place, entry, texts).catch((error) => console.error("widget not drawn:", error));
     }
   }
 
-  async function mount(place, entry) {
+  async function mount(place, entry, texts) {
     const traits = { ...entry.state };
+    for (const name of ["_esm", "_css"]) traits[name] = whole(traits[name], texts);
     for (const { path, data } of entry.buffers ?? []) traits[path[0]] = decode(data);
     addStyle(traits._css);
     const { default: widget } = await load(traits._esm);
@@ -24,6 +25,9 @@
     await widget.render({ model: new StillModel(traits), el });
     place.replaceChildren(el);
   }
+
+  /** A text, or the places in `texts` of what it is made of: a page has each text once. */
+  const whole = (text, texts) => (Array.isArray(text) ? text.map((i) => texts[i]).join("") : text);
 
   const modules = new Map(); // each script once, however many figures of a page share it
   function load(source) {

@@ -1,0 +1,55 @@
+"""A Sphinx extension that lets a page carry each widget's script once.
+
+A notebook saves every widget with its whole script and style sheet, and all scripts begin with the
+same tools. In a built page the texts stand once, as `texts`, and a widget's `_esm` and `_css` are
+the places in that list whose texts, joined, they are; `book/assets/widgets.js` reads them so.
+"""
+
+import json
+import re
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+STATE = re.compile(
+    r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)', re.DOTALL
+)
+SHARED = ("_esm", "_css")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("build-finished", share)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def share(app: Sphinx, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        shared = STATE.sub(lambda found: found[1] + slim(found[2]) + found[3], html)
+        if shared != html:
+            page.write_text(shared, encoding="utf-8", newline="\n")
+
+
+def slim(state: str) -> str:
+    """The JSON of a page's widgets with each text once."""
+    saved = json.loads(state)
+    models = [model["state"] for model in saved["state"].values()]
+    texts: list[str] = []
+    for name in SHARED:
+        share_texts([model for model in models if isinstance(model.get(name), str)], name, texts)
+    # no text may end the script that holds it
+    return json.dumps(saved | {"texts": texts}, separators=(",", ":")).replace("</", "<\\/")
+
+
+def share_texts(models: list[dict[str, Any]], name: str, texts: list[str]) -> None:
+    """Put the models' texts of that name into the list, what all begin with apart."""
+    begin = commonprefix([m[name] for m in models]) if len(models) > 1 else ""  # noqa: RUF071
+    begin = begin[: begin.rfind("\n") + 1]  # whole lines
+    for model in models:
+        parts = [part for part in (begin, model[name][len(begin) :]) if part]
+        texts += [part for part in parts if part not in texts]
+        model[name] = [texts.index(part) for part in parts]
