@@ -1,4 +1,4 @@
-"""A Sphinx extension that lets a page carry each widget's script once.
+"""Lets a built page carry each widget's script once; `lean_theme` calls it for every page.
 
 A notebook saves every widget with its whole script and style sheet, and all scripts begin with the
 same tools. In a built page the texts stand once, as `texts`, and a widget's `_esm` and `_css` are
@@ -8,10 +8,7 @@ the places in that list whose texts, joined, they are; `book/assets/widgets.js` 
 import json
 import re
 from os.path import commonprefix
-from pathlib import Path
 from typing import Any
-
-from sphinx.application import Sphinx
 
 STATE = re.compile(
     r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)', re.DOTALL
@@ -19,19 +16,9 @@ STATE = re.compile(
 SHARED = ("_esm", "_css")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
-    app.connect("build-finished", share)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def share(app: Sphinx, exception: Exception | None) -> None:
-    if exception is not None or app.builder.format != "html":
-        return
-    for page in Path(app.outdir).rglob("*.html"):
-        html = page.read_text(encoding="utf-8")
-        shared = STATE.sub(lambda found: found[1] + slim(found[2]) + found[3], html)
-        if shared != html:
-            page.write_text(shared, encoding="utf-8", newline="\n")
+def with_shared_scripts(html: str) -> str:
+    """A page with each text of its widgets once."""
+    return STATE.sub(lambda found: found[1] + slim(found[2]) + found[3], html)
 
 
 def slim(state: str) -> str:
