@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test chapters assignments widgets lab address colab bench bench-long check clean
+.PHONY: book test soak chapters assignments widgets lab address colab machines bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -11,10 +11,12 @@ book: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+# what takes minutes: kills at every moment, torchrun, real limits of memory
+soak: .venv/installed
+	$(BIN)/python -m pytest tests -m soak
+
 chapters: .venv/installed
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-	  --ExecutePreprocessor.record_timing=False \
-	  book/*.ipynb chapters/*.ipynb
+	$(BIN)/python book/rerun.py book/*.ipynb chapters/*.ipynb
 
 # what students are given, from chapters/assignments
 assignments: .venv/installed
@@ -32,6 +34,10 @@ address: .venv/installed
 # all chapters under Colab's versions, in an environment of their own
 colab: .venv/installed
 	$(BIN)/python tests/colab.py
+
+# unit tests and a chapter under the oldest versions that pyproject.toml admits
+machines: .venv/installed
+	$(BIN)/python tests/machines.py --oldest
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py

@@ -1,5 +1,6 @@
 """The notebooks as tests: where CIFAR-10 is not to be had, the one that needs it is one skip with
-the reason; side by side (`pytest -n`), they share the machine's cores."""
+the reason; side by side (`pytest -n`), they share the machine's cores. A cell that fails is named
+as a reader sees it, by its number in brackets and its heading; nbval counts from 0."""
 
 import os
 from pathlib import Path
@@ -34,3 +35,16 @@ def pytest_collect_file(file_path, parent):
         if not cifar10_is_here():
             return [NotebookWithoutData.from_parent(parent, path=file_path)]
     return collectors
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    notebook = getattr(item.parent, "nb", None)
+    if report.failed and notebook is not None:
+        from rerun import place
+
+        index = next(i for i, cell in enumerate(notebook.cells) if cell is item.cell)
+        name = item.path.relative_to(item.config.rootpath).as_posix()
+        report.sections.append(("where", f"{name}: {place(notebook, index)} failed"))
+    return report

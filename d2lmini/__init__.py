@@ -48,9 +48,10 @@ from d2lmini.models import (
     vgg_cifar10,
     vgg_pooled,
 )
-from d2lmini.record import EpochStats, Record, load_records
+from d2lmini.record import EpochStats, Record, load_records, spread
+from d2lmini.step import one_cycle
 from d2lmini.summary import LayerRow, Summary, summarize
-from d2lmini.train import evaluate_accuracy, one_cycle, train_ch6
+from d2lmini.train import evaluate_accuracy, train_ch6
 
 __version__ = "0.1.0"
 
@@ -69,7 +70,7 @@ __all__ = [
     "VGG16_C", "VGG19", "accuracy", "alexnet", "build", "cifar10", "evaluate_accuracy",
     "evaluate_accuracy_gpu", "fashion_mnist", "get_cifar10_labels", "get_fashion_mnist_labels",
     "googlenet", "initialize", "lenet", "load_data_cifar10", "load_data_fashion_mnist",
-    "load_records", "narrow", "nin", "nin_block", "one_cycle", "set_seed", "summarize",
+    "load_records", "narrow", "nin", "nin_block", "one_cycle", "set_seed", "spread", "summarize",
     "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block", "vgg_cifar10", "vgg_pooled",
     *_PLOT, *_WIDGETS,
 ]  # fmt: skip

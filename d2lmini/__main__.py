@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,20 +11,31 @@ from pathlib import Path
 
 from d2lmini.data import FASHION_MNIST_LABELS, fashion_mnist, load_data_fashion_mnist
 from d2lmini.device import describe_environment, try_gpu
+from d2lmini.distributed import current_team, joined, launched
 from d2lmini.grading import WARNING, Limits, grade_folder, release
 from d2lmini.init import INITS
 from d2lmini.models import MODELS, build
 from d2lmini.record import RECORDS
-from d2lmini.recorder import find_experiment, overview, record_experiment, record_run
-from d2lmini.train import OPTIMIZERS, SCHEDULES, train_ch6
+from d2lmini.recorder import (
+    Shard,
+    find_experiment,
+    merge_records,
+    overview,
+    record_experiment,
+    record_run,
+)
+from d2lmini.step import OPTIMIZERS, SCHEDULES
+from d2lmini.train import train_ch6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors of input are one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every console's encoding has × and …
+        sys.stdout.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, MemoryError) as error:
         print(f"d2lmini: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -42,7 +54,10 @@ def show_data(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train one network of MODELS on Fashion-MNIST by the options given."""
+    """Train one network of MODELS on Fashion-MNIST by the options given.
+
+    Under torchrun the processes train it together, and the first one writes the record.
+    """
     net = build(arguments.model, in_channels=1)
     if MODELS[arguments.model].input_shape[0] != 1:
         raise ValueError(f"{arguments.model} is built for colour images, Fashion-MNIST is grey")
@@ -56,35 +71,43 @@ def train(arguments: argparse.Namespace) -> None:
         subset=arguments.subset,
         validation=arguments.validation,
     )
-    record = train_ch6(
-        net,
-        train_iter,
-        test_iter,
-        arguments.epochs,
-        arguments.lr,
-        optimizer=arguments.optimizer,
-        schedule=arguments.schedule,
-        init=arguments.init,
-        seed=arguments.seed,
-        precision=arguments.precision,
-        label_smoothing=arguments.label_smoothing,
-        checkpoint=arguments.checkpoint,
-    )
-    if arguments.save:
-        record.save(arguments.save)
+    with joined(arguments.checkpoint) as device:
+        record = train_ch6(
+            net,
+            train_iter,
+            test_iter,
+            arguments.epochs,
+            arguments.lr,
+            device,
+            optimizer=arguments.optimizer,
+            schedule=arguments.schedule,
+            init=arguments.init,
+            seed=arguments.seed,
+            precision=arguments.precision,
+            label_smoothing=arguments.label_smoothing,
+            checkpoint=arguments.checkpoint,
+        )
+        if arguments.save and current_team().leads:
+            record.save(arguments.save)
 
 
 def record(arguments: argparse.Namespace) -> None:
     """Run an experiment's missing runs and keep their records; --list shows what is done."""
     folder = Path(arguments.to)
+    shard = Shard.parse(arguments.shard) if arguments.shard else None
+    if launched() > 1:
+        raise ValueError("torchrun shares one training, not a sweep: start record --shard I/N")
     if arguments.list:
         print(overview(folder))
+    elif arguments.merge:
+        print(*merge_records([Path(file) for file in arguments.merge], folder), sep="\n")
     elif arguments.name is None:
         raise ValueError("which experiment? record --list shows them")
     elif arguments.variant is not None:
-        record_run(find_experiment(arguments.name), arguments.variant, arguments.seed, folder)
+        experiment = find_experiment(arguments.name)
+        record_run(experiment, arguments.variant, arguments.seed, folder, shard)
     else:
-        record_experiment(find_experiment(arguments.name), folder)
+        record_experiment(find_experiment(arguments.name), folder, shard=shard)
 
 
 def grade(arguments: argparse.Namespace) -> None:
@@ -148,6 +171,8 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("name", nargs="?", help="an experiment")
     recording.add_argument("--list", action="store_true", help="what is recorded and what not")
     recording.add_argument("--to", default=str(RECORDS), help="the folder of the records")
+    recording.add_argument("--shard", metavar="I/N", help="this machine's part, in its own file")
+    recording.add_argument("--merge", nargs="+", metavar="FILE", help="put shards' files together")
     recording.add_argument("--variant", help="one variant of it, with --seed, even if recorded")
     recording.add_argument("--seed", type=int, default=0)
     recording.set_defaults(run=record)

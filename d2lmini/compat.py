@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from d2lmini.record import Record
-from d2lmini.train import Batches, evaluate_accuracy, train_ch6
+from d2lmini.step import Batches
+from d2lmini.train import evaluate_accuracy, train_ch6
 
 
 class FlattenLayer(nn.Module):

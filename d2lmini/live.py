@@ -82,12 +82,15 @@ class LiveCurves:
     seconds_between_notes = 1.0
 
     def __init__(self, num_epochs: int) -> None:
-        from IPython.display import Markdown, display
-
         self.num_epochs = num_epochs
         self.start = self.noted = perf_counter()
         self.batches = 0
-        self.handle: Any = display(Markdown("training starts …"), display_id=True)
+        # plain Python cannot display: it would print the objects' names
+        self.handle: Any = None
+        if in_notebook():
+            from IPython.display import Markdown, display
+
+            self.handle = display(Markdown("training starts …"), display_id=True)
 
     def batch(self, epoch: int, batch: int, num_batches: int | None) -> None:
         self.batches += 1
@@ -109,8 +112,9 @@ class LiveCurves:
 
         from d2lmini.plot import curves
 
-        figure = curves(record, num_epochs=self.num_epochs)
-        if self.handle is not None:  # None under plain Python, which cannot display
+        with plt.ioff():  # the inline backend keeps each interactive figure until the cell ends
+            figure = curves(record, num_epochs=self.num_epochs)
+        if self.handle is not None:
             self.handle.update(figure)
         plt.close(figure)
 

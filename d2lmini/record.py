@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import glob
+import hashlib
 import json
 import math
 import os
+import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 RECORDS = Path(__file__).parent / "records"
+# what reading something else than a record raises
+UNREADABLE = (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError)
+ABANDONED = 3600  # seconds without a change; then whoever wrote a draft is gone
 
 
 @dataclass(frozen=True)
@@ -74,24 +83,27 @@ class Record:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write JSON; an older file is replaced only once the new one is complete."""
-        write_atomically(Path(path), (self.to_json(indent=1) + "\n").encode())
+        content = json.loads(self.to_json())
+        content["sha256"] = _checksum(content)
+        write_atomically(Path(path), (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Record:
-        """Read what `save` wrote. Raises ValueError if the file is no record."""
+        """Read what `save` wrote. Raises ValueError if the file is no record, or was changed."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
+            _verify(path, content.pop("sha256", None), content)
             return cls.from_dict(content)
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"{path} is not a d2lmini record: {error!r}") from error
 
-    def to_json(self, indent: int | None = None) -> str:
-        """As JSON; a loss that is no number (a run that diverged) becomes null."""
+    def to_json(self) -> str:
+        """In a line of JSON; a loss that is no number (a run that diverged) becomes null."""
         content = asdict(self)
         for epoch in content["history"]:
             if not math.isfinite(epoch["train_loss"]):
                 epoch["train_loss"] = None
-        return json.dumps(content, indent=indent, allow_nan=False)
+        return json.dumps(content, allow_nan=False)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Record:
@@ -109,33 +121,54 @@ class Record:
         )
 
 
-def load_records(name: str | os.PathLike[str]) -> tuple[Record, ...]:
+def load_records(name: str | os.PathLike[str], variant: str | None = None) -> tuple[Record, ...]:
     """The runs of an experiment: one of `d2lmini/records` by name, or any file's.
 
-    Raises FileNotFoundError naming the experiments recorded, ValueError if the file is none.
+    variant: only the runs of the variant of that name. Raises FileNotFoundError naming the
+    experiments recorded, ValueError if the file is none, was changed or has no such variant.
     """
     path = Path(name)
     if path.suffix != ".json":
         path = RECORDS / f"{name}.json"
     try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return tuple(Record.from_dict(run) for run in runs)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        runs = content["runs"]
+        _verify(path, content.get("sha256"), runs)
+        records = tuple(Record.from_dict(run) for run in runs)
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
         raise FileNotFoundError(f"no record {path}; recorded there: {known}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a file of d2lmini records: {error!r}") from error
+    if variant is None:
+        return records
+    if chosen := tuple(run for run in records if run.settings.get("variant") == variant):
+        return chosen
+    known = ", ".join(sorted({repr(run.settings.get("variant")) for run in records}))
+    raise ValueError(f"{path} has no variant {variant!r}; it has {known}")
+
+
+def spread(records: Iterable[Record]) -> str:
+    """Their test accuracies in a line: the lowest, the highest, the mean, and of how many runs."""
+    found = sorted(record.test_acc for record in records)
+    mean = sum(found) / len(found)
+    return f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, n = {len(found)}"
 
 
 def save_records(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
     """What `load_records` reads: JSON, one run a line, put in place once complete."""
-    runs = ",\n".join(record.to_json() for record in records)
-    write_atomically(Path(path), f'{{"runs": [\n{runs}\n]}}\n'.encode())
+    lines = [record.to_json() for record in records]
+    runs, checksum = ",\n".join(lines), _checksum([json.loads(line) for line in lines])
+    write_atomically(Path(path), f'{{"runs": [\n{runs}\n],\n"sha256": "{checksum}"}}\n'.encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside `path`, flush it to disk, then put it in `path`'s place."""
+    """Write a file beside `path`, flush it to disk, then put it in `path`'s place.
+
+    Raises OSError that says how much room there was; an older file is then as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned_drafts(path)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with draft.open("wb") as file:
@@ -143,5 +176,35 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except OSError as error:
+        room = shutil.disk_usage(path.parent).free / 1e6
+        kept = "the older file is as it was" if path.exists() else "there is no such file"
+        raise OSError(
+            error.errno or errno.EIO,
+            f"{path} could not be written, {kept}: {error.strerror or error} "
+            f"(it takes {len(content) / 1e6:.1f} MB, the disk has {room:.1f} MB)",
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _remove_abandoned_drafts(path: Path) -> None:
+    """What processes killed while they wrote `path` have left."""
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # another process may be at the same
+            if time.time() - draft.lstat().st_mtime > ABANDONED:
+                draft.unlink()
+
+
+def _checksum(content: Any) -> str:
+    """Of parsed JSON, however it was laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _verify(path: str | os.PathLike[str], expected: str | None, content: Any) -> None:
+    """expected: None in files written before there were checksums."""
+    if expected is not None and expected != _checksum(content):
+        raise ValueError(
+            f"{path} was changed after it was written: its checksum does not fit; "
+            "take it from a copy, or record it anew"
+        )

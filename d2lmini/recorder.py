@@ -1,7 +1,8 @@
 """Runs experiments and keeps their records; stopped anywhere, it goes on where it was.
 
 Each finished run is added to `records/NAME.json` at once. A run under way has a checkpoint, of
-its last epoch, in `records/.checkpoints/`.
+its last epoch, in `records/.checkpoints/`. Several machines share an experiment by shards: each
+keeps its runs in a file of its own, and `merge_records` puts them together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from typing import Any
 from d2lmini.data import ArrayLoader, load_data_cifar10, load_data_fashion_mnist
 from d2lmini.device import set_seed
 from d2lmini.experiments import EXPERIMENTS, Experiment, Recipe, Variant, build_net
+from d2lmini.faults import Diverged
 from d2lmini.record import RECORDS, Record, load_records, save_records
+from d2lmini.step import SCHEDULES, Schedule
 from d2lmini.summary import summarize
-from d2lmini.train import SCHEDULES, Schedule, train_ch6
+from d2lmini.train import train_ch6
 
 STARTED = "D2LMINI_STARTED"  # environment variable: when the process was asked for, Unix time
 # a data set's loader, number of training images, and their (C, side in pixels)
@@ -36,6 +39,25 @@ DATA_SETS = {
 }
 FORWARD_AND_BACKWARD = 3  # a training step's products, in forward passes
 Run = tuple[Variant, int]  # the variant and the seed
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One machine's part of an experiment: every `of`-th of its runs. number: from 1."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Of "2/4". Raises ValueError."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError(f"--shard {text} must be I/N with I from 1 to N, such as 2/4")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 def find_experiment(name: str) -> Experiment:
@@ -49,22 +71,65 @@ def record_experiment(
     experiment: Experiment,
     folder: Path = RECORDS,
     report: Callable[[str], object] | None = None,
+    shard: Shard | None = None,
 ) -> tuple[Record, ...]:
     """Run what is missing of an experiment, one run after the other; returns all its runs.
 
-    report: is told of every epoch in a line; None writes them to stderr.
+    report: is told of every epoch in a line; None writes them to stderr. shard: run only what is
+    missing of that part, and keep it in the part's file.
+    Raises FloatingPointError at the end, naming the runs, if some diverged: they stay missing.
     """
-    progress = _Progress(missing(experiment, folder), report or _to_stderr)
-    for variant, seed in progress.runs:
-        if experiment.fresh_process:
-            progress.finished(record_in_fresh_process(experiment, variant, seed, folder))
+    to_do = missing(experiment, folder, shard)
+    progress, diverged = _Progress(to_do, report or _to_stderr), []
+    for variant, seed in _runs(experiment):
+        checkpoint = _checkpoint(experiment, variant, seed, folder)
+        if (variant, seed) not in to_do:
+            if shard is None:  # killed between a run's record and this
+                checkpoint.unlink(missing_ok=True)
+        elif experiment.fresh_process:
+            progress.finished(record_in_fresh_process(experiment, variant, seed, folder, shard))
         else:
-            checkpoint = _checkpoint(experiment, variant, seed, folder)
-            result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
-            _add(result, experiment, folder)
+            try:
+                result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
+            except Diverged as error:
+                diverged += [f"{variant.name}, seed {seed}: {error}"]
+            else:
+                _add(result, experiment, records_file(experiment, folder, shard))
             checkpoint.unlink(missing_ok=True)
             progress.finished()
-    return tuple(_valid(experiment, folder))
+    if diverged:
+        raise FloatingPointError("not recorded, since they diverged: " + "; ".join(diverged))
+    return tuple(_recorded(experiment, folder, shard))
+
+
+def merge_records(files: Sequence[Path], folder: Path = RECORDS) -> list[str]:
+    """Add the runs of other files to the folder's records; returns a line for each experiment.
+
+    Raises ValueError, and changes nothing, for a run that is not of the plan as it is now, and
+    for one of which there are two with different numbers.
+    """
+    found: dict[str, list[Record]] = {}
+    for file in files:
+        for run in load_records(file):
+            experiment = find_experiment(str(run.settings.get("experiment")))
+            name = f"{file} holds {run.settings.get('variant')}, seed {run.settings.get('seed')},"
+            if not _matching([run], experiment):
+                raise ValueError(f"{name} by another plan than {experiment.name} has here")
+            if experiment.name not in found:
+                found[experiment.name] = _recorded(experiment, folder)
+            runs = found[experiment.name]
+            plan = [_plan(run) for run in runs]
+            if _plan(run) not in plan:
+                runs.append(run)
+            elif runs[plan.index(_plan(run))] != run:
+                raise ValueError(f"{name} with other numbers than another file; leave one out")
+    lines = []
+    for name, runs in found.items():
+        experiment = find_experiment(name)
+        path = records_file(experiment, folder)
+        save_records(_matching(runs, experiment), path)
+        lines += [f"{path}: {len(runs)} of {len(_runs(experiment))} runs"]
+    return lines
 
 
 def train_run(
@@ -96,13 +161,21 @@ def train_run(
             on_epoch=on_epoch,
             plot=False,
         )
+    if "interrupted" in record.settings:  # in a notebook; the checkpoint stays
+        raise KeyboardInterrupt
     settings = record.settings | _identity(experiment, variant, seed)
     started = os.environ.get(STARTED)
     wall_seconds = time.time() - float(started) if started else None
     return replace(record, settings=settings, wall_seconds=wall_seconds)
 
 
-def record_run(experiment: Experiment, variant_name: str, seed: int, folder: Path) -> Record:
+def record_run(
+    experiment: Experiment,
+    variant_name: str,
+    seed: int,
+    folder: Path,
+    shard: Shard | None = None,
+) -> Record:
     """What `record_experiment` starts for each run of an experiment of fresh processes."""
     variant = next((v for v in experiment.variants if v.name == variant_name), None)
     if variant is None:
@@ -114,7 +187,7 @@ def record_run(experiment: Experiment, variant_name: str, seed: int, folder: Pat
             raise SystemExit("the recorder is gone")
 
     result = train_run(experiment, variant, seed, on_epoch=stop_if_orphaned)
-    _add(result, experiment, folder)
+    _add(result, experiment, records_file(experiment, folder, shard))
     return result
 
 
@@ -145,18 +218,23 @@ def schedule_of(recipe: Recipe) -> Schedule | str | None:
     return beginning
 
 
-def missing(experiment: Experiment, folder: Path = RECORDS) -> list[Run]:
+def missing(
+    experiment: Experiment, folder: Path = RECORDS, shard: Shard | None = None
+) -> list[Run]:
     """The runs not recorded yet, or recorded with other settings than the experiment's now."""
-    done = [record.settings for record in _valid(experiment, folder)]
+    done = [record.settings for record in _recorded(experiment, folder, shard)]
     keys = {(settings["variant"], settings["seed"]) for settings in done}
-    return [(v, seed) for v, seed in _runs(experiment) if (v.name, seed) not in keys]
+    runs = _runs(experiment)
+    if shard is not None:  # of all runs, whatever is recorded: the shards must not overlap
+        runs = runs[shard.number - 1 :: shard.of]
+    return [(v, seed) for v, seed in runs if (v.name, seed) not in keys]
 
 
 def overview(folder: Path = RECORDS) -> str:
     """A line for each experiment: runs done, runs planned, minutes they took, its question."""
     lines = [f"{'experiment':<18} {'done':>9}  {'minutes':>7}  question"]
     for experiment in EXPERIMENTS.values():
-        done = _valid(experiment, folder)
+        done = _recorded(experiment, folder)
         seconds = sum(r.seconds + sum(e.test_seconds for e in r.history) for r in done)
         count = f"{len(done)}/{sum(v.seeds for v in experiment.variants)}"
         lines += [f"{experiment.name:<18} {count:>9}  {seconds / 60:>7.0f}  {experiment.question}"]
@@ -244,9 +322,16 @@ def _stored(path: Path) -> list[Record]:
     return list(load_records(path)) if path.exists() else []
 
 
-def _valid(experiment: Experiment, folder: Path) -> list[Record]:
+def records_file(experiment: Experiment, folder: Path, shard: Shard | None = None) -> Path:
+    part = "" if shard is None else f".shard-{shard.number}-of-{shard.of}"
+    return folder / f"{experiment.name}{part}.json"
+
+
+def _recorded(experiment: Experiment, folder: Path, shard: Shard | None = None) -> list[Record]:
     """The stored runs whose settings are the experiment's now, in its order."""
-    stored = _stored(folder / f"{experiment.name}.json")
+    stored = _stored(records_file(experiment, folder))
+    if shard is not None:
+        stored += _stored(records_file(experiment, folder, shard))
     return _matching(stored, experiment)
 
 
@@ -263,16 +348,24 @@ def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def _add(result: Record, experiment: Experiment, folder: Path) -> None:
+def _plan(run: Record) -> tuple[Any, ...]:
+    return run.settings["variant"], run.settings["seed"]
+
+
+def _add(result: Record, experiment: Experiment, path: Path) -> None:
     """Into the file, in the experiment's order; runs that are no longer its own go."""
-    path = folder / f"{experiment.name}.json"
     save_records(_matching([*_stored(path), result], experiment), path)
 
 
-def recorded_run(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> Record:
-    key = (variant.name, seed)
-    runs = _valid(experiment, folder)
-    return next(r for r in runs if (r.settings["variant"], r.settings["seed"]) == key)
+def recorded_run(
+    experiment: Experiment,
+    variant: Variant,
+    seed: int,
+    folder: Path,
+    shard: Shard | None = None,
+) -> Record:
+    runs = _recorded(experiment, folder, shard)
+    return next(run for run in runs if _plan(run) == (variant.name, seed))
 
 
 def _checkpoint(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> Path:
@@ -283,10 +376,15 @@ def _checkpoint(experiment: Experiment, variant: Variant, seed: int, folder: Pat
 
 
 def record_in_fresh_process(
-    experiment: Experiment, variant: Variant, seed: int, folder: Path
+    experiment: Experiment,
+    variant: Variant,
+    seed: int,
+    folder: Path,
+    shard: Shard | None = None,
 ) -> Record:
     """Record one run, timed from the start of a new interpreter to its last test figure."""
     command = [sys.executable, "-m", "d2lmini", "record", experiment.name, "--to", str(folder)]
     command += ["--variant", variant.name, "--seed", str(seed)]
+    command += [] if shard is None else ["--shard", str(shard)]
     subprocess.run(command, check=True, env={**os.environ, STARTED: repr(time.time())})
-    return recorded_run(experiment, variant, seed, folder)
+    return recorded_run(experiment, variant, seed, folder, shard)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,45 +13,37 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from d2lmini.checkpoint import (
+    generator_states,
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    set_generator_states,
+)
 from d2lmini.device import (
     describe_environment,
     freed_memory_kept,
-    has_fast_bf16,
     set_seed,
     synchronize,
     try_gpu,
 )
+from d2lmini.distributed import Team, current_team
+from d2lmini.faults import Diverged, LossWatch, is_out_of_memory, out_of_memory
 from d2lmini.init import InitRule, find_rule, reset
-from d2lmini.live import make_reporter
-from d2lmini.record import EpochStats, Record, write_atomically
+from d2lmini.live import Reporter, in_notebook, make_reporter
+from d2lmini.record import EpochStats, Record
+from d2lmini.step import (
+    Batches,
+    OptimizerRule,
+    Schedule,
+    Stepper,
+    check_fit,
+    check_rereadable,
+    precision_context,
+    resolve_precision,
+)
 from d2lmini.summary import evaluation_mode
-
-Batches = Iterable[tuple[Tensor, Tensor]]
-OptimizerRule = Callable[..., torch.optim.Optimizer]
-Schedule = Callable[[float], float]
-
-OPTIMIZERS: dict[str, OptimizerRule] = {
-    "sgd": torch.optim.SGD,
-    "nesterov": partial(
-        torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
-    ),
-    "adam": partial(torch.optim.Adam, fused=True),
-}
-NO_LABEL = -(2**62)  # torch's own -100 would leave such an image out without a word
-AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss; Szegedy et al. (2015), section 5
-
-
-def one_cycle(progress: float) -> float:
-    """The rate's multiplier at `progress` 0 … 1: up from 0 over the first fifth, down to 0.
-
-    Source: after Smith and Topin (2018), with straight lines.
-    """
-    return progress / 0.2 if progress < 0.2 else (1 - progress) / 0.8
-
-
-SCHEDULES: dict[str, Schedule] = {"one_cycle": one_cycle}
 
 
 def train_ch6(
@@ -92,24 +82,24 @@ def train_ch6(
     ends with the weights that an uninterrupted run ends with.
     on_epoch: called with the record so far. plot: live curves; None shows them in notebooks, a
     progress bar in terminals.
-    Raises ValueError for data that does not fit the net, and for a checkpoint of another run.
+    Interrupted in a notebook after its first epoch, it returns the record of the epochs done.
+    In torch's process group, all processes train this net together (`d2lmini.distributed`).
+    Raises ValueError for data that does not fit the net, and for a checkpoint of another run;
+    `Diverged` (a FloatingPointError) for a loss that is no number, with the record so far;
+    MemoryError that names a batch size that fits.
     """
+    team = current_team()
     device = torch.device(device) if device is not None else try_gpu()
     precision = resolve_precision(precision, device)
     init_rule = None if init is None else find_rule(init)
-    _check_rereadable(train_iter, test_iter, num_epochs)
+    check_rereadable(train_iter, test_iter, num_epochs)
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward_context = partial(precision_context, precision, device)
-    stepper = _Stepper(
-        net, optimizer, lr, schedule, num_epochs, train_iter, label_smoothing, forward_context
+    stepper = Stepper(
+        net, optimizer, lr, schedule, num_epochs, train_iter, label_smoothing, forward_context, team
     )
     # whatever is wrong with the call has been said: from here on the weights change
-    if seed is not None:
-        set_seed(seed)
-        if init_rule is not None:
-            reset(net)  # biases too, which Xavier leaves alone
-    if init_rule is not None:
-        net.apply(init_rule)
+    _initialize(net, init_rule, seed, team)
     settings = {
         "net": type(net).__name__,
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -123,28 +113,18 @@ def train_ch6(
         "label_smoothing": label_smoothing,
         "batch_size": getattr(train_iter, "batch_size", None),
     }
-    environment = asdict(describe_environment(device))
-    history: tuple[EpochStats, ...] = ()
-    if checkpoint is not None and Path(checkpoint).exists():
-        history = _load_checkpoint(Path(checkpoint), settings, stepper, train_iter)
-
-    reporter = make_reporter(plot, num_epochs)
+    run = _Run(stepper, train_iter, test_iter, device, precision, settings, checkpoint)
+    run.resume()
+    reporter = make_reporter(plot if team.leads else False, num_epochs)
     with contextlib.closing(reporter), freed_memory_kept(device):
-        for epoch in range(len(history) + 1, num_epochs + 1):
-            stats = _train_epoch(epoch, stepper, train_iter, test_iter, device, precision, reporter)
-            history += (stats,)
-            if checkpoint is not None:
-                _save_checkpoint(Path(checkpoint), settings, stepper, train_iter, history)
-            record = Record(history, settings, environment)
-            reporter.epoch(record)
-            if on_epoch is not None:
-                on_epoch(record)
-    record = Record(history, settings, environment)
-    print(
-        f"loss {record.train_loss:.3f}, train acc {record.train_acc:.3f}, "
-        f"test acc {record.test_acc:.3f}"
-    )
-    print(f"{record.examples_per_second:.1f} examples/sec on {device}")
+        run.train(num_epochs, reporter, on_epoch)
+    record = run.record
+    if team.leads:
+        print(
+            f"loss {record.train_loss:.3f}, train acc {record.train_acc:.3f}, "
+            f"test acc {record.test_acc:.3f}"
+        )
+        print(f"{record.examples_per_second:.1f} examples/sec on {device}")
     return record
 
 
@@ -158,204 +138,180 @@ def evaluate_accuracy(
     """The share of `data_iter`'s images that the net gets right, in evaluation mode.
 
     device: None is the net's own. The net's mode is afterwards what it was before.
+    Raises MemoryError that names a batch size that fits.
     """
     device = torch.device(device) if device is not None else _device_of(net)
-    correct, count = torch.zeros((), dtype=torch.int64, device=device), 0
-    context = precision_context(resolve_precision(precision, device), device)
-    with evaluation_mode(net), context:
-        for X, y in data_iter:
-            X, y = _move(X, device), _move(y, device)
-            correct += (net(X).argmax(dim=1) == y).sum()
-            count += len(y)
-    if count == 0:
-        raise ValueError("data_iter gave no images; a generator can be read only once")
-    return correct.item() / count
+    return _evaluate(net, data_iter, device, resolve_precision(precision, device), Team())
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """For "auto" what is quicker there, "bf16" or "fp32". Raises ValueError if unknown."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise ValueError(f'precision={precision!r} is unknown; known are "auto", "fp32", "bf16"')
-    if precision != "auto":
-        return precision
-    return "bf16" if has_fast_bf16(device) else "fp32"
-
-
-def precision_context(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """Within it, a forward pass runs in `precision` on `device`.
-
-    One context per step: autocast keeps its bfloat16 copies of the weights until it is left.
-    """
-    if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-class _Stepper:
-    """The net, its optimizer and its schedule: one call is one step on one batch."""
+class _Run:
+    """A run under way: its history, and whatever each epoch needs."""
 
     def __init__(
         self,
-        net: nn.Module,
-        optimizer: str | OptimizerRule | torch.optim.Optimizer,
-        lr: float | None,
-        schedule: str | Schedule | None,
-        num_epochs: int,
+        stepper: Stepper,
         train_iter: Batches,
-        label_smoothing: float,
-        forward_context: Callable[[], contextlib.AbstractContextManager],
+        test_iter: Batches,
+        device: torch.device,
+        precision: str,
+        settings: dict[str, Any],
+        checkpoint: str | os.PathLike[str] | None,
     ) -> None:
-        self.net = net
-        self.forward_context = forward_context
-        self.optimizer = _make_optimizer(optimizer, net, lr)
-        self.schedule = _lookup("schedule", schedule, SCHEDULES) if schedule else None
-        self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.num_epochs = num_epochs
-        self.num_batches = len(train_iter) if isinstance(train_iter, Sized) else None
-        self.num_classes = getattr(train_iter, "num_classes", None)
-        self.label_smoothing = label_smoothing
+        self.stepper, self.team = stepper, stepper.team
+        self.train_iter, self.test_iter = train_iter, test_iter
+        self.device, self.precision = device, precision
+        self.settings, self.checkpoint = settings, checkpoint
+        self.environment = asdict(describe_environment(device))
+        if self.team.size > 1:
+            self.environment["processes"] = self.team.size
+        self.history: tuple[EpochStats, ...] = ()
 
-    def set_rate(self, epoch: int, batch: int) -> None:
-        """epoch from 1, batch from 0; without a length the rate changes by the epoch."""
-        if self.schedule is None:
-            return
-        done = epoch - 1 + ((batch + 0.5) / self.num_batches if self.num_batches else 0.5)
-        factor = self.schedule(done / self.num_epochs)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
+    @property
+    def record(self) -> Record:
+        return Record(self.history, self.settings, self.environment)
 
-    def __call__(self, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch's mean loss and its number of right answers, both before the step."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.forward_context():
-            logits, *auxiliary = (output.float() for output in _as_tuple(self.net(X)))
+    def resume(self) -> None:
+        """From the checkpoint, which the first process reads for all.
+
+        Where there is none, the weights to start from are kept: a run that is stopped in its
+        first epoch begins anew from them, and a full disk is found before there is work to lose.
+        """
+        if (path := self.checkpoint) is not None:
+
+            def read() -> dict[str, Any] | None:
+                return read_checkpoint(path, self.settings) if Path(path).exists() else None
+
+            if (content := self.team.from_leader(read)) is None:
+                self._save()
+            else:
+                net, optimizer = self.stepper.net, self.stepper.optimizer
+                self.history = restore(content, path, net, optimizer, self.train_iter)
+                if self.team.rank < len(content["generators"]):
+                    set_generator_states(content["generators"][self.team.rank], self.device)
+        self.stepper.start()
+
+    def train(
+        self, num_epochs: int, reporter: Reporter, on_epoch: Callable[[Record], object] | None
+    ) -> None:
         try:
-            loss = F.cross_entropy(
-                logits, y, ignore_index=NO_LABEL, label_smoothing=self.label_smoothing
-            )
-        except IndexError:  # what torch raises on the CPU for a label that no output stands for
-            _check_labels(y, logits.shape[1])
+            for epoch in range(len(self.history) + 1, num_epochs + 1):
+                self.history += (self._epoch(epoch, reporter),)
+                self._save()
+                if self.team.leads:
+                    reporter.epoch(self.record)
+                    if on_epoch is not None:
+                        on_epoch(self.record)
+        except Diverged as error:
+            error.record = self.record
             raise
-        for extra in auxiliary:
-            loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(extra, y)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(dim=1) == y).sum()
+        except KeyboardInterrupt:
+            if not self.history or not in_notebook():
+                raise
+            done = len(self.history)
+            self.settings = {**self.settings, "interrupted": True}
+            print(f"interrupted: the record ends with epoch {done} of {num_epochs}")
+
+    def _epoch(self, epoch: int, reporter: Reporter) -> EpochStats:
+        stepper, device = self.stepper, self.device
+        stepper.net.train()
+        watch = LossWatch(epoch, stepper.num_batches, self.settings, device)
+        total_loss = torch.zeros((), device=device)
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        examples, load_seconds = 0, 0.0
+        start = loading = perf_counter()
+        for batch, (X, y) in enumerate(self.train_iter):
+            if batch == 0:
+                self.team.check_same(y)
+            whole = len(y)
+            X, y, count = self.team.share(X, y)
+            X, y = _move(X, device), _move(y, device)
+            load_seconds += perf_counter() - loading
+            stepper.set_rate(epoch, batch)
+            if batch == 0 and epoch == 1:
+                check_fit(stepper.net, X, y, stepper.num_classes)
+            loss, right = stepper(X, y, self.team.weight(count, whole))
+            watch.add(loss, stepper.rate, X)
+            if count:
+                total_loss += loss * count
+                correct += right
+            examples += whole
+            reporter.batch(epoch, batch, stepper.num_batches)
+            loading = perf_counter()
+        if examples == 0:
+            raise ValueError(f"train_iter gave no batch in epoch {epoch}")
+        synchronize(device)
+        seconds = perf_counter() - start
+        watch.look(X)
+        watch.check_weights(stepper.net, stepper.rate)
+        self.team.add_up(total_loss, correct)
+        test_acc = _evaluate(stepper.net, self.test_iter, device, self.precision, self.team)
+        return EpochStats(
+            epoch=epoch,
+            train_loss=total_loss.item() / examples,
+            train_acc=correct.item() / examples,
+            test_acc=test_acc,
+            seconds=seconds,
+            load_seconds=load_seconds,
+            test_seconds=perf_counter() - start - seconds,
+            examples=examples,
+            lr=stepper.rate,
+        )
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        generators = self.team.from_all(generator_states(self.device))
+        if self.team.leads:
+            net, optimizer = self.stepper.net, self.stepper.optimizer
+            save_checkpoint(
+                self.checkpoint, self.settings, self.history, net, optimizer, self.train_iter,
+                generators,
+            )  # fmt: skip
 
 
-def _train_epoch(
-    epoch: int,
-    stepper: _Stepper,
-    train_iter: Batches,
-    test_iter: Batches,
-    device: torch.device,
-    precision: str,
-    reporter: Any,
-) -> EpochStats:
-    stepper.net.train()
-    total_loss = torch.zeros((), device=device)
+def _initialize(net: nn.Module, rule: InitRule | None, seed: int | None, team: Team) -> None:
+    if seed is not None:
+        set_seed(seed)
+        if rule is not None:
+            reset(net)  # biases too, which Xavier leaves alone
+    if rule is not None:
+        net.apply(rule)
+    if team.rank > 0:  # dropout of its own; the weights are the first process's
+        torch.manual_seed(torch.initial_seed() + team.rank)
+
+
+def _evaluate(
+    net: nn.Module, data_iter: Batches, device: torch.device, precision: str, team: Team
+) -> float:
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    examples, load_seconds = 0, 0.0
-    start = loading = perf_counter()
-    for batch, (X, y) in enumerate(train_iter):
-        X, y = _move(X, device), _move(y, device)
-        load_seconds += perf_counter() - loading
-        stepper.set_rate(epoch, batch)
-        if batch == 0 and epoch == 1:
-            _check_fit(stepper.net, X, y, stepper.num_classes)
-        loss, right = stepper(X, y)
-        total_loss += loss * len(y)
-        correct += right
-        examples += len(y)
-        reporter.batch(epoch, batch, stepper.num_batches)
-        loading = perf_counter()
-    if examples == 0:
-        raise ValueError(f"train_iter gave no batch in epoch {epoch}")
-    synchronize(device)
-    seconds = perf_counter() - start
-    test_acc = evaluate_accuracy(stepper.net, test_iter, device, precision=precision)
-    return EpochStats(
-        epoch=epoch,
-        train_loss=total_loss.item() / examples,
-        train_acc=correct.item() / examples,
-        test_acc=test_acc,
-        seconds=seconds,
-        load_seconds=load_seconds,
-        test_seconds=perf_counter() - start - seconds,
-        examples=examples,
-        lr=stepper.optimizer.param_groups[0]["lr"],
-    )
+    count = 0
+
+    def right(X: Tensor, y: Tensor) -> Tensor:
+        return (net(X).argmax(dim=1) == y).sum()
+
+    with evaluation_mode(net), precision_context(precision, device):
+        for X, y in data_iter:
+            count += len(y)
+            X, y, mine = team.share(X, y)
+            X, y = _move(X, device), _move(y, device)
+            try:
+                answers = right(X, y)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                attempt = partial(lambda X, y, size: right(X[:size], y[:size]), X, y)
+                raise out_of_memory(error, device, len(X), attempt, team.size) from error
+            correct += answers * (mine > 0)
+    if count == 0:
+        raise ValueError("data_iter gave no images; a generator can be read only once")
+    team.add_up(correct)
+    return correct.item() / count
 
 
 def _move(batch: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and batch.device.type == "cpu":
         batch = batch.pin_memory()  # from elsewhere in memory the copy would hold up the loop
     return batch.to(device, non_blocking=True)
-
-
-def _check_rereadable(train_iter: Batches, test_iter: Batches, num_epochs: int) -> None:
-    if num_epochs < 1:
-        raise ValueError(f"num_epochs={num_epochs} must be 1 or more")
-    for name, batches in (("train_iter", train_iter), ("test_iter", test_iter)):
-        if num_epochs > 1 and isinstance(batches, Iterator):
-            raise ValueError(
-                f"{name} is a generator, which can be read only once, but num_epochs={num_epochs}; "
-                "pass a list of batches or a loader"
-            )
-
-
-def _check_fit(net: nn.Module, X: Tensor, y: Tensor, num_classes: int | None) -> None:
-    """Try one forward pass, so that what does not fit is said in the terms of the call."""
-    if y.shape != X.shape[:1] or y.dtype != torch.int64:
-        raise ValueError(
-            f"labels are {y.dtype} of shape {tuple(y.shape)}; expected torch.int64 of shape "
-            f"({len(X)},), one for each of the {len(X)} images"
-        )
-    try:
-        with evaluation_mode(net):
-            logits = net(X[:1])
-    except RuntimeError as error:
-        raise ValueError(
-            f"the net does not take images of shape {tuple(X.shape[1:])}: {error}; "
-            "build it for that image_size and in_channels, or load the data with resize="
-        ) from error
-    if logits.dim() != 2 or (num_classes is not None and logits.shape[1] != num_classes):
-        expected = num_classes if num_classes is not None else "classes"
-        raise ValueError(
-            f"the net's output for one image is {tuple(logits.shape)}, but the data needs "
-            f"(1, {expected}); build it with num_classes={expected}"
-        )
-    _check_labels(y, logits.shape[1])
-
-
-def _check_labels(y: Tensor, width: int) -> None:
-    low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= width:
-        raise ValueError(
-            f"labels run from {low} to {high}, but the net's {width} outputs are numbered "
-            f"0 to {width - 1}"
-        )
-
-
-def _make_optimizer(
-    optimizer: str | OptimizerRule | torch.optim.Optimizer, net: nn.Module, lr: float | None
-) -> torch.optim.Optimizer:
-    if isinstance(optimizer, torch.optim.Optimizer):
-        if lr is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-        return optimizer
-    if lr is None:
-        raise ValueError("lr=None needs an optimizer instance that brings its own rate")
-    return _lookup("optimizer", optimizer, OPTIMIZERS)(net.parameters(), lr=lr)
-
-
-def _lookup(option: str, value: Any, known: dict[str, Any]) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value not in known:
-        raise ValueError(f"{option}={value!r} is unknown; known are {', '.join(known)}")
-    return known[value]
 
 
 def _name(value: Any) -> str | None:
@@ -365,59 +321,6 @@ def _name(value: Any) -> str | None:
     return str(getattr(value, "__name__", None) or type(value).__name__)
 
 
-def _as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return output if isinstance(output, tuple) else (output,)
-
-
 def _device_of(net: nn.Module) -> torch.device:
     parameter = next(net.parameters(), None)
     return parameter.device if parameter is not None else torch.device("cpu")
-
-
-def _save_checkpoint(
-    path: Path,
-    settings: dict[str, Any],
-    stepper: _Stepper,
-    train_iter: Batches,
-    history: tuple[EpochStats, ...],
-) -> None:
-    content = {
-        "settings": settings,
-        "net": stepper.net.state_dict(),
-        "optimizer": stepper.optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "loader": train_iter.state_dict() if hasattr(train_iter, "state_dict") else None,
-        "history": [asdict(stats) for stats in history],
-    }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def _load_checkpoint(
-    path: Path, settings: dict[str, Any], stepper: _Stepper, train_iter: Batches
-) -> tuple[EpochStats, ...]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        before = content["settings"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of train_ch6: {error!r}") from error
-    if before != settings:
-        changed = [k for k in settings if before.get(k) != settings[k]]
-        told = ", ".join(f"{k} {before.get(k)!r} → {settings[k]!r}" for k in changed)
-        raise ValueError(
-            f"checkpoint {path} is of a run with other settings ({told}); "
-            "delete it or name another file"
-        )
-    try:
-        stepper.net.load_state_dict(content["net"])
-    except RuntimeError as error:
-        raise ValueError(f"checkpoint {path} is of another net: {error}") from error
-    stepper.optimizer.load_state_dict(content["optimizer"])
-    if content["loader"] is not None and hasattr(train_iter, "load_state_dict"):
-        train_iter.load_state_dict(content["loader"])
-    torch.set_rng_state(content["rng"])
-    if content["cuda_rng"]:
-        torch.cuda.set_rng_state_all(content["cuda_rng"])
-    return tuple(EpochStats(**stats) for stats in content["history"])

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 import torch
 
 import d2lmini as d2l
-from d2lmini import Record, load_records
+from d2lmini import Record, load_records, spread
+from d2lmini.__main__ import main
 from d2lmini.experiments import (
     CHAPTERS,
     EXPERIMENTS,
@@ -27,7 +29,9 @@ from d2lmini.experiments import (
 from d2lmini.record import RECORDS, save_records
 from d2lmini.recorder import (
     STARTED,
+    Shard,
     find_experiment,
+    merge_records,
     missing,
     overview,
     products,
@@ -211,9 +215,9 @@ def test_killed_it_goes_on_to_the_same_numbers(recorded, tmp_path, wait):
         for line in process.stderr:
             if "seed 1, epoch 1/3" in line:
                 time.sleep(wait)
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 break
-        assert process.wait() == -signal.SIGKILL
+        assert process.wait() == (1 if os.name == "nt" else -signal.SIGKILL)
     assert len(load_records(tmp_path / "tiny.json")) == 1
     assert list((tmp_path / ".checkpoints").glob("*.pt"))
     again = subprocess.run(command, check=True, capture_output=True, text=True).stderr
@@ -246,6 +250,78 @@ def test_a_run_whose_recorder_is_gone_ends_and_keeps_nothing(tmp_path, monkeypat
     assert not (tmp_path / "tiny.json").exists()
 
 
+# ---- split over machines ----------------------------------------------------------------------
+
+
+def test_shards_are_a_partition_that_does_not_depend_on_what_is_recorded(recorded, tmp_path):
+    folder, _, _ = recorded
+    plan = [(v.name, seed) for v, seed in missing(EXPERIMENTS["width"], tmp_path)]
+    for of in (1, 3, 7):
+        parts = [
+            [(v.name, seed) for v, seed in missing(EXPERIMENTS["width"], tmp_path, Shard(i, of))]
+            for i in range(1, of + 1)
+        ]
+        assert sorted(run for part in parts for run in part) == sorted(plan)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    three = replace(TINY, variants=(replace(TINY.variants[0], seeds=3),))
+    found = [missing(three, folder, Shard(i, 2)) for i in (1, 2)]  # seeds 0 and 1 are recorded
+    assert [[seed for _, seed in runs] for runs in found] == [[2], []]
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """TINY as one of the book's experiments."""
+    monkeypatch.setitem(EXPERIMENTS, "tiny", TINY)
+
+
+def test_shards_recorded_apart_merge_to_what_one_machine_records(planned, recorded, tmp_path):
+    _, runs, _ = recorded
+    for i in (1, 2):
+        record_experiment(TINY, tmp_path, lambda line: None, Shard(i, 2))
+    files = sorted(tmp_path.glob("*.json"))
+    assert [path.name for path in files] == ["tiny.shard-1-of-2.json", "tiny.shard-2-of-2.json"]
+    assert [len(load_records(path)) for path in files] == [1, 1]
+    for _ in range(2):  # a second time changes nothing
+        (line,) = merge_records(files, tmp_path)
+        assert line.endswith("tiny.json: 2 of 2 runs")
+        merged = load_records(tmp_path / "tiny.json")
+        assert [measured(run) for run in merged] == [measured(run) for run in runs]
+        assert [run.environment for run in merged] == [run.environment for run in runs]
+
+
+def test_a_merge_loses_no_run_in_silence(planned, recorded, tmp_path):
+    _, runs, _ = recorded
+    first, other, older = (tmp_path / f"{name}.json" for name in ("first", "other", "older"))
+    changed = replace(runs[0], history=(*runs[0].history[:-1], runs[1].history[-1]))
+    plan = {**runs[1].settings["recipe"], "lr": 0.5}
+    save_records(runs[:1], first)
+    save_records([changed, runs[1]], other)
+    save_records([replace(runs[1], settings={**runs[1].settings, "recipe": plan})], older)
+    with pytest.raises(ValueError, match=r"other\.json holds lenet, seed 0, with other numbers"):
+        merge_records([first, other], tmp_path)
+    with pytest.raises(ValueError, match=r"older\.json holds lenet, seed 1, by another plan"):
+        merge_records([first, older], tmp_path)
+    assert not (tmp_path / "tiny.json").exists()
+    merge_records([first], tmp_path)
+    with pytest.raises(ValueError, match=r"other\.json"):
+        merge_records([other], tmp_path)
+    assert load_records(tmp_path / "tiny.json") == runs[:1]
+
+
+def test_the_command_splits_and_merges(planned, recorded, tmp_path, capsys):
+    _, runs, _ = recorded
+    parts = [str(tmp_path / f"{i}.json") for i in range(2)]
+    for run, part in zip(runs, parts, strict=True):
+        save_records([run], part)
+    assert main(["record", "--merge", *parts, "--to", str(tmp_path)]) == 0
+    assert "2 of 2 runs" in capsys.readouterr().out
+    assert main(["record", "tiny", "--shard", "2/2", "--to", str(tmp_path)]) == 0  # none is missing
+    for wrong in ("0/2", "3/2", "2", "a/b"):
+        assert main(["record", "tiny", "--shard", wrong, "--to", str(tmp_path)]) == 1
+        assert f"--shard {wrong}" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json", "tiny.json"]
+
+
 # ---- files of records -------------------------------------------------------------------------
 
 
@@ -269,6 +345,17 @@ def test_a_diverged_run_is_still_json(recorded, tmp_path):
 def test_an_unknown_record_lists_the_known():
     with pytest.raises(FileNotFoundError, match="time_to_accuracy"):
         load_records("four_networks")
+
+
+def test_a_record_is_read_by_variant_and_told_in_a_line():
+    runs = load_records("five_networks")
+    accuracies = [run.test_acc for run in runs if run.settings["variant"] == "lenet"]
+    found = load_records("five_networks", "lenet")
+    assert [run.test_acc for run in found] == accuracies
+    least, most, mean = min(accuracies), max(accuracies), statistics.fmean(accuracies)
+    assert spread(found) == f"{least:.4f} to {most:.4f}, mean {mean:.4f}, n = 5"
+    with pytest.raises(ValueError, match=r"no variant 'lenet-5'; it has .*'lenet'"):
+        load_records("five_networks", "lenet-5")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"runs": [{}]}', b"\xff", b'{"runs": 3}'])

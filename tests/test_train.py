@@ -18,7 +18,7 @@ import d2lmini as d2l
 from d2lmini import ArrayLoader, ImageSet, Record, evaluate_accuracy, one_cycle, train_ch6
 from d2lmini.device import freed_memory_kept, has_fast_bf16
 from d2lmini.init import initialize
-from d2lmini.train import AUXILIARY_WEIGHT
+from d2lmini.step import AUXILIARY_WEIGHT
 
 
 def image_set(count=96, classes=10, seed=0):
