@@ -6,6 +6,8 @@ biases, activations, norms and pools are not, as usual.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 BYTES_PER_NUMBER = 4  # float32
+MOST_INPUTS = 2**30  # numbers of an image
 
 
 @dataclass(frozen=True)
@@ -88,44 +92,86 @@ class Summary(Sequence[LayerRow]):
 def summarize(net: nn.Module, input_shape: Sequence[int], *, depth: int | None = None) -> Summary:
     """Run one image of `input_shape` (C, H, W) through the net and count what each layer does.
 
-    depth: None gives a row for every module without children; 1 for the net's own children,
-    2 for theirs, and so on, each row holding all that is below it.
+    depth: None gives a row for every module without children, or with parameters of its own; 1
+    for the net's own children, 2 for theirs, and so on, each row holding all that is below it.
+    A module that runs twice has two rows; its parameters are counted in the first.
     The net's parameters, buffers and mode are left as they were.
+    Raises TypeError or ValueError for a net, shape or depth that cannot be used; ValueError names
+    the layer if an image of that shape does not go through the net.
     """
-    modules = dict(_rows_of(net, depth))
+    shape = _input_shape(input_shape)
+    _check_net(net, depth)
+    modules: dict[nn.Module, str] = {}
+    for module, name in _rows_of(net, depth):
+        modules.setdefault(module, name)
     counter = _Counter()
     rows: list[LayerRow] = []
     started: dict[nn.Module, int] = {}
+    running = ["its start"]
+    counted: set[nn.Parameter] = set()
     handles = []
 
     def before(module: nn.Module, args: Any) -> None:
         started[module] = counter.macs
+        running[:] = [f"{modules[module]} ({type(module).__name__})"]
 
     def after(module: nn.Module, args: Any, output: Tensor) -> None:
+        if not isinstance(output, Tensor):
+            raise ValueError(f"it gives a {type(output).__name__}, not one tensor")
+        new = set(module.parameters()) - counted
+        counted.update(new)
         rows.append(
             LayerRow(
                 name=modules[module],
                 kind=type(module).__name__,
                 output_shape=tuple(output.shape[1:]),
-                parameters=sum(p.numel() for p in module.parameters()),
+                parameters=sum(p.numel() for p in new),
                 macs=counter.macs - started[module],
                 memory_bytes=output.numel() * BYTES_PER_NUMBER,
                 receptive_field=counter.receptive_field_of(output),
             )
         )
 
-    device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    X = torch.zeros(1, *input_shape, device=device)
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    X = torch.zeros(1, *shape, device=like.device, dtype=like.dtype)
     try:
         for module in modules:
             handles.append(module.register_forward_pre_hook(before))
             handles.append(module.register_forward_hook(after))
         with evaluation_mode(net), counter:
             net(X)
+    except (RuntimeError, ValueError, IndexError) as error:  # torch's, of shapes that do not fit
+        reason = str(error).partition("\n")[0]
+        image = " × ".join(map(str, shape))
+        raise ValueError(
+            f"an image of {image} (input_shape) does not go through the net, at {running[0]}: "
+            f"{reason}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
-    return Summary(rows, tuple(input_shape))
+    return Summary(rows, shape)
+
+
+def _input_shape(sides: Any) -> tuple[int, ...]:
+    try:
+        shape = tuple(operator.index(side) for side in sides)
+    except TypeError:
+        raise TypeError(f"input_shape={sides!r} must be whole numbers, (C, H, W)") from None
+    if not shape or min(shape) < 1 or math.prod(shape) > MOST_INPUTS:
+        raise ValueError(
+            f"input_shape={shape} must be (C, H, W), each 1 or more, up to {MOST_INPUTS:,} in all"
+        )
+    return shape
+
+
+def _check_net(net: Any, depth: Any) -> None:
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"{net!r} is a {type(net).__name__}; summarize wants a built nn.Module")
+    if depth is not None and (not isinstance(depth, int) or depth < 0):
+        raise ValueError(f"depth={depth!r} must be None or a whole number of 0 or more")
+    if any(is_lazy(parameter) for parameter in net.parameters()):
+        raise ValueError("the net has lazy layers, whose sizes are unknown; run a batch first")
 
 
 @contextmanager
@@ -144,7 +190,8 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
 def _rows_of(module: nn.Module, depth: int | None, name: str = "") -> Iterator[Any]:
     """(module, dotted name) of each module that gets a row."""
     children = list(module.named_children())
-    if not children or depth == 0:
+    own = next(module.parameters(recurse=False), None)
+    if not children or own is not None or depth == 0:
         yield module, name
         return
     for child_name, child in children:
@@ -172,44 +219,71 @@ class _Counter(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if isinstance(output, Tensor):
+        outputs = output if isinstance(output, (tuple, list)) else [output]
+        if tensors := [x for x in outputs if isinstance(x, Tensor)]:
             name = getattr(func, "__name__", "")
-            self._count(name, args, output)
-            self.fields[id(output)] = self._field(name, args, kwargs or {})
-            self.alive.append(output)
+            given = _Given(name, args, kwargs or {})
+            self._count(name, given, tensors[0])
+            field = self._field(name, given, tensors[0])
+            self.fields.update((id(x), field) for x in tensors)
+            self.alive += tensors
         return output
 
-    def _count(self, name: str, args: Any, output: Tensor) -> None:
+    def _count(self, name: str, given: _Given, output: Tensor) -> None:
         if name == "conv2d":
-            weight = args[1]  # (C_out, C_in / groups, k, k)
-            self.macs += output.numel() * weight[0].numel()
+            self.macs += output.numel() * given["weight"][0].numel()  # (C_in / groups, k, k)
         elif name == "linear":
-            self.macs += output.numel() * args[1].shape[1]
+            self.macs += output.numel() * given["weight"].shape[1]
 
-    def _field(self, name: str, args: Any, kwargs: Any) -> tuple[int, int, int]:
-        inputs = args[0] if isinstance(args[0], (tuple, list)) else args
-        known = [self.fields[id(x)] for x in inputs if id(x) in self.fields]
+    def _field(self, name: str, given: _Given, output: Tensor) -> tuple[int, int, int]:
+        known = [self.fields[id(x)] for x in given.tensors if id(x) in self.fields]
         side, jump, whole = (max(values) for values in zip((1, 1, 1), *known, strict=True))
         if name == "linear":
             return whole, jump, whole
-        if name == "conv2d":
-            # F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-            stride = args[3] if len(args) > 3 else kwargs.get("stride", 1)
-            dilation = _last(args[5] if len(args) > 5 else kwargs.get("dilation", 1))
-            side, jump = _slide(side, jump, dilation * (args[1].shape[-1] - 1) + 1, stride)
-        elif name in ("max_pool2d", "avg_pool2d"):
-            kernel = args[1] if len(args) > 1 else kwargs["kernel_size"]
-            stride = args[2] if len(args) > 2 else kwargs.get("stride")
-            side, jump = _slide(side, jump, kernel, stride or kernel)
-        elif name in ("adaptive_avg_pool2d", "mean"):
-            side, jump = _slide(side, jump, args[0].shape[-1], 1)
-        if name in ("flatten", "view", "reshape") and args[0].dim() == 4:
-            return side, jump, _slide(side, jump, args[0].shape[-1], 1)[0]
+        width = given.tensors[0].shape[-1] if given.tensors and given.tensors[0].dim() else 1
+        if name in ("conv2d", "max_pool2d", "avg_pool2d"):
+            kernel = given["weight"].shape[-1] if name == "conv2d" else _last(given["kernel_size"])
+            stride = _last(given.get("stride", None) or (1 if name == "conv2d" else kernel))
+            kernel = _last(given.get("dilation", 1)) * (kernel - 1) + 1
+            side, jump = _slide(side, jump, kernel, stride)
+        elif name in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+            new = output.shape[-1]
+            # output i sees the inputs from ⌊i · width / new⌋ to ⌈(i + 1) · width / new⌉
+            kernel = max(-(-(i + 1) * width // new) - i * width // new for i in range(new))
+            side, jump = _slide(side, jump, kernel, max(1, width // new))
+        elif name == "mean":
+            side, jump = _slide(side, jump, width, 1)
+        if name in ("flatten", "view", "reshape") and given.tensors[0].dim() == 4:
+            return side, jump, _slide(side, jump, width, 1)[0]
         return side, jump, max(whole, side)
 
 
-def _slide(side: int, jump: int, kernel: Any, stride: Any) -> tuple[int, int]:
-    return side + (_last(kernel) - 1) * jump, jump * _last(stride)
+ARGUMENTS = {
+    "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation"),
+    "linear": ("input", "weight"),
+    "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation"),
+    "avg_pool2d": ("input", "kernel_size", "stride"),
+}  # of the functions in torch.nn.functional, in their order
+
+
+class _Given:
+    """What a torch function was called with, by name, whether in its place or by keyword."""
+
+    def __init__(self, name: str, args: Any, kwargs: Any) -> None:
+        self.named = dict(zip(ARGUMENTS.get(name, ()), args, strict=False)) | kwargs
+        first, *others = [*args, *kwargs.values()] or [None]
+        values = [*(first if isinstance(first, (tuple, list)) else [first]), *others]
+        self.tensors = [x for x in values if isinstance(x, Tensor)]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.named[name]
+
+    def get(self, name: str, default: Any) -> Any:
+        return self.named.get(name, default)
+
+
+def _slide(side: int, jump: int, kernel: int, stride: int) -> tuple[int, int]:
+    return side + (kernel - 1) * jump, jump * stride
 
 
 def _last(value: Any) -> int:

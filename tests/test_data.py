@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import tracemalloc
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -237,18 +239,63 @@ def test_an_altered_file_is_named_with_both_checksums(layouts, tmp_path, suffix)
     assert data.hashlib.sha256(bytes(content)).hexdigest() in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:200] + b"\xff" * 200 + b[400:]],
-    ids=["truncated", "empty", "garbled"],
-)
-def test_a_damaged_gz_is_a_value_error_with_its_path(layouts, tmp_path, damage):
-    root = shutil.copytree(layouts / "gz", tmp_path / "damaged")
-    path = root / "t10k-images-idx3-ubyte.gz"
-    path.chmod(0o644)
-    path.write_bytes(damage(path.read_bytes()))
+def flipped(content):
+    """One bit of the middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+PORTAL = b"<!DOCTYPE html><title>Sign in to CampusNet</title>"
+FAULTS = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "without its end": lambda content: content[:-4],
+    "flipped": flipped,
+    "empty": lambda content: b"",
+    "garbled": lambda content: content[:200] + b"\xff" * 200 + content[400:],
+    "sign-in page": lambda content: PORTAL,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_damaged_file_is_a_value_error_with_its_path_and_the_way_out(
+    layouts, tmp_path, name, suffix, fault
+):
+    for other in FASHION_MNIST_SHA256:
+        (tmp_path / other).symlink_to(layouts / "plain" / other)
+    (tmp_path / name).unlink()
+    path = tmp_path / f"{name}{suffix}"
+    whole = layouts / ("gz" if suffix else "plain") / path.name
+    path.write_bytes(fault(whole.read_bytes()))
+    with pytest.raises(ValueError, match=r"call without root=.* to use the copy") as error:
+        fashion_mnist(root=tmp_path)
+    assert str(path) in str(error.value)
+    if fault is FAULTS["sign-in page"] and not suffix:
+        assert "sign-in page" in str(error.value)
+
+
+@pytest.mark.parametrize("count", [9_999, 10_001, 2**31 - 1, 0])
+def test_a_wrong_count_in_the_header_is_refused(layouts, tmp_path, count):
+    root = shutil.copytree(layouts / "plain", tmp_path / "miscounted")
+    path = root / "t10k-labels-idx1-ubyte"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + count.to_bytes(4, "big") + content[8:])
     with pytest.raises(ValueError, match=path.name):
         fashion_mnist(root=root)
+
+
+def test_a_gzip_bomb_is_left_off_after_the_size_of_the_real_file(tmp_path):
+    """Eight gigabytes of zeros; members of a gzip file follow each other."""
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(2**23)) * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 47,040,016 bytes"):
+            fashion_mnist(root=tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+    finally:
+        tracemalloc.stop()
 
 
 # ---- arguments --------------------------------------------------------------------------------
@@ -283,6 +330,23 @@ def test_labels_without_a_class_are_refused(label):
 def test_images_and_labels_must_be_as_many():
     with pytest.raises(ValueError, match="3 images but 2 labels"):
         ImageSet(torch.zeros(3, 1, 4, 4), torch.zeros(2).long(), ("a",), (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "mean"),
+    [((3, 4, 4), (3,), 1), ((3, 1, 4, 4), (3, 1), 1), ((3, 1, 4, 4), (3,), 3)],
+    ids=str,
+)
+def test_an_image_set_that_does_not_fit_together_is_refused(images, labels, mean):
+    labels = torch.zeros(labels, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"images of (shape \(3|1 channels)"):
+        ImageSet(torch.zeros(images), labels, ("a",), (0.0,) * mean, (1.0,) * mean)
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_without_a_name_is_refused(label):
+    with pytest.raises(ValueError, match=f"label {label} has no class"):
+        data.get_fashion_mnist_labels(torch.tensor([0, label]))
 
 
 # ---- order ------------------------------------------------------------------------------------
@@ -511,8 +575,8 @@ def test_cifar10_in_torchvisions_layout_is_read_without_a_download(
     calls = []
 
     class Reader:
-        def __init__(self, root, train, download):
-            calls.append((Path(root), train, download))
+        def __init__(self, root, train):
+            calls.append((Path(root), train))
             self.data = np.zeros((10, 32, 32, 3), np.uint8)
             self.data[:, 0, 0] = (1, 2, 3)  # red, green, blue
             self.targets = list(range(10))
@@ -521,7 +585,7 @@ def test_cifar10_in_torchvisions_layout_is_read_without_a_download(
     if way == "D2LMINI_DATA":
         monkeypatch.setenv("D2LMINI_DATA", str(tmp_path))
     train, _ = data.cifar10(root=tmp_path if way == "root" else None)
-    assert calls == [(tmp_path, True, False), (tmp_path, False, False)]
+    assert calls == [(tmp_path, True), (tmp_path, False)]
     assert train.images[0, :, 0, 0].tolist() == [1, 2, 3]
 
 
@@ -530,6 +594,57 @@ def test_a_damaged_cifar10_archive_is_a_value_error(tmp_path, content):
     (tmp_path / "cifar10.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"cifar10\.npz"):
         data.cifar10(root=tmp_path)
+
+
+def arrays_of(images, labels):
+    return {f"{split}_{kind}": array for split in ("train", "test")
+            for kind, array in (("images", images), ("labels", labels))}  # fmt: skip
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_damaged_cifar10_archive_is_named(tmp_path, save, fault):
+    path = tmp_path / "cifar10.npz"
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+    save(path, **arrays_of(pixels, np.arange(9)))
+    path.write_bytes(fault(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"cifar10\.npz(:| is not)"):
+        data.cifar10(root=tmp_path)
+
+
+def test_a_cifar10_archive_whose_header_counts_too_many_is_named(tmp_path):
+    path = tmp_path / "cifar10.npz"
+    np.savez(path, **arrays_of(np.zeros((9, 32, 32, 3), np.uint8), np.arange(9)))
+    with zipfile.ZipFile(path) as packed:
+        files = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in files.items():
+            packed.writestr(name, content.replace(b"(9, 32", b"(9" + b"0" * 9 + b", 32"))
+    with pytest.raises(ValueError, match=r"cifar10\.npz is not a readable"):
+        data.cifar10(root=tmp_path)
+
+
+def test_a_cifar10_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
+    real = [60_000 * 32 * 32 * 3, 60_000 * 8]  # images, labels as int64
+    assert sum(real) < data.LARGEST_NPZ < 2 * sum(real)
+    monkeypatch.setattr(data, "LARGEST_NPZ", 10_000)
+    monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("unpacked it"))
+    pixels = np.zeros((9, 32, 32, 3), np.uint8)
+    np.savez_compressed(tmp_path / "cifar10.npz", **arrays_of(pixels, np.arange(9)))
+    assert (tmp_path / "cifar10.npz").stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"unpacked it would hold 5\d,\d+ bytes"):
+        data.cifar10(root=tmp_path)
+
+
+def test_a_cifar10_archive_with_pickles_is_not_unpickled(tmp_path):
+    np.savez(tmp_path / "cifar10.npz", **arrays_of(np.array([print, Path]), np.arange(2)))
+    with pytest.raises(ValueError, match="is not a readable CIFAR-10 archive"):
+        data.cifar10(root=tmp_path)
+
+
+def test_a_folder_of_nobody_is_a_value_error():
+    with pytest.raises(ValueError, match="~nobody-of-that-name/data cannot be found"):
+        fashion_mnist(root="~nobody-of-that-name/data")
 
 
 def test_a_cifar10_archive_of_other_shapes_is_a_value_error(tmp_path):
@@ -571,19 +686,3 @@ def test_root_is_not_overruled_by_the_download_cache(tmp_path, monkeypatch, no_d
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError):
         load_data_cifar10(64, root=tmp_path / "empty")
-
-
-def test_without_any_copy_torchvision_downloads_into_the_cache(monkeypatch, no_data_folder):
-    asked = []
-
-    class Stop(Exception):
-        pass
-
-    def download(root, train, download):
-        asked.append((Path(root), download))
-        raise Stop
-
-    monkeypatch.setattr(datasets, "CIFAR10", download)
-    with pytest.raises(Stop):
-        data.cifar10()
-    assert asked == [(Path.home() / ".cache" / "d2lmini", True)]

@@ -263,7 +263,7 @@ def test_the_net_is_left_as_it_was(training):
 
 def test_the_hooks_go_also_when_the_net_fails():
     net = lenet()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"3 × 28 × 28 .* at 0 \(Conv2d\)"):
         summarize(net, (3, 28, 28))
     assert net.training
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

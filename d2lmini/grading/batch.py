@@ -24,8 +24,8 @@ from d2lmini.record import write_atomically
 WARNING = """\
 Student code runs with your rights: it can read, change and delete your files, use your network and
 read the solutions. Grade in a container, from an image that has d2lmini in it:
-  docker run --rm --init --network none --memory 8g --pids-limit 512 -v "$PWD":/course -w /course \\
-    IMAGE python -m d2lmini grade submitted --to grades.csv"""
+  docker run --rm --init --network none --memory 8g --pids-limit 512 -v "${PWD}:/course" \\
+    -w /course IMAGE python -m d2lmini grade submitted --to grades.csv"""
 LONGEST_NAME = 55  # characters of a page's file name, each of up to four bytes
 
 

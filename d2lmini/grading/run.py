@@ -212,7 +212,9 @@ def _worker(job: dict[str, Any], limits: Limits) -> Iterator[queue.Queue[dict[st
             encoding="utf-8",
             cwd=private,
             env=_environment(token, private, limits.threads),
-            start_new_session=True,  # no Ctrl+C from the terminal
+            # no Ctrl+C from the terminal: on Unix, and on Windows
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -25,6 +25,9 @@ MOST_BYTES = 256 * 2**20  # of all files together, there
 MOODLE = re.compile(r"(.+?)_(\d+)_assignsubmission_")
 COPY = re.compile(r"(?: ?\(\d+\)|[-_ ]Copy\d*)+$")  # what browsers and Jupyter add to a name
 CHUNK = 2**20  # bytes
+# what Windows refuses in a file's name, and the names that are its devices, suffix or not
+REFUSED = re.compile(r'[<>:"|?*\x00-\x1f]')
+DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)\d)\s*(?:\.|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,8 @@ def _unpack(path: Path, folder: Path) -> tuple[str, ...]:
             if name.is_absolute() or is_link or any(p == ".." or ":" in p for p in parts):
                 left_out.append(info.filename)
                 continue
+            if os.name == "nt":
+                parts = [_windows_name(part) for part in parts]
             to = folder.joinpath(*parts)
             to.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(info) as packed, to.open("wb") as file:
@@ -212,6 +217,12 @@ def _unpack(path: Path, folder: Path) -> tuple[str, ...]:
     if not left_out:
         return ()
     return (f"left out of the zip file, since outside of it: {_text(', '.join(left_out[:5]))}",)
+
+
+def _windows_name(name: str) -> str:
+    """The nearest name of a file that Windows can have."""
+    name = REFUSED.sub("_", name).rstrip(". ") or "_"
+    return f"_{name}" if DEVICE.match(name) else name
 
 
 def _text(name: str) -> str:

@@ -61,7 +61,7 @@ def main() -> None:
     sys.path.pop(0)  # this folder, whose modules are nobody's here
     # a line is what the grader reads; nothing else, and no kernel, may write there
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
 
@@ -113,8 +113,8 @@ def read_notebook(path: Path) -> dict[str, Any]:
         raise ValueError("JSON, but no notebook")
     cells = content.get("cells")
     if cells is None:
-        sheets = content.get("worksheets") or [{}]  # format 3
-        cells = sheets[0].get("cells") if isinstance(sheets[0], dict) else None
+        sheets = content.get("worksheets")  # format 3
+        cells = _dict(sheets[0]).get("cells") if isinstance(sheets, list) and sheets else None
     if not isinstance(cells, list):
         raise ValueError("JSON, but no notebook: it has no cells")
     if len(cells) > MOST_CELLS:

@@ -14,6 +14,7 @@ from d2lmini.models.alexnet import (
     ALEXNET_UNPADDED,
     alexnet,
 )
+from d2lmini.models.arguments import checked
 from d2lmini.models.googlenet import (
     GOOGLENET,
     GOOGLENET_SMALL,
@@ -47,6 +48,20 @@ __all__ = [
     "VGG16_C", "VGG16_CIFAR10", "VGG19", "alexnet", "build", "googlenet", "lenet", "narrow", "nin",
     "nin_block", "thin", "vgg", "vgg_block", "vgg_cifar10", "vgg_pooled",
 ]  # fmt: skip
+
+
+# what the chapters define, to the letter, with a check of the arguments around it; the numbers: how
+# long an entry of `conv_arch` may be
+lenet = checked()(lenet)
+alexnet = checked(4)(alexnet)
+vgg_block = checked()(vgg_block)
+vgg = checked(2, 3)(vgg)
+vgg_pooled = checked(2, 3)(vgg_pooled)
+narrow = checked(2, 3)(narrow)
+nin_block = checked()(nin_block)
+nin = checked(4)(nin)
+googlenet = checked()(googlenet)
+vgg_cifar10 = checked(2)(vgg_cifar10)
 
 
 @dataclass(frozen=True)

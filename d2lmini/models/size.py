@@ -14,13 +14,14 @@ Window = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 def output_size(features: nn.Sequential, image_size: int, net: str) -> int:
     """Height (= width) of the map that `features` makes of an image_size × image_size input.
 
-    Only nn.Conv2d and pools with square windows change the size; what is nested in an
-    nn.Sequential is walked, and any other module (an Inception block) keeps it.
-    Raises ValueError if a layer's window does not fit, naming it and the least size that works.
+    Only nn.Conv2d and pools change the size; what is nested in an nn.Sequential is walked, and any
+    other module (an Inception block) keeps it.
+    Raises ValueError if a layer's window does not fit, naming it and the least size that works, or
+    if a window is not square.
     """
     failure = _failing_layer(features, image_size)
     if failure is not None:
-        least = image_size + 1
+        least = max(image_size, 0) + 1
         while _failing_layer(features, least) is not None:
             least += 1
         layer, size = failure
@@ -50,7 +51,11 @@ def _windows(features: nn.Sequential) -> Iterator[Window]:
 
 
 def _slide(layer: Window, size: int) -> int:
-    kernel, stride, padding = (_side(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+    kernel, stride = _side(layer.kernel_size), _side(layer.stride)
+    kernel = _side(getattr(layer, "dilation", 1)) * (kernel - 1) + 1
+    if isinstance(layer.padding, str):  # "same", of stride 1, or "valid"
+        return size if layer.padding == "same" else (size - kernel) // stride + 1
+    padding = _side(layer.padding)
     if not getattr(layer, "ceil_mode", False):
         return (size + 2 * padding - kernel) // stride + 1
     out = math.ceil((size + 2 * padding - kernel) / stride) + 1
@@ -59,7 +64,10 @@ def _slide(layer: Window, size: int) -> int:
 
 
 def _side(value: Any) -> int:
-    return int(value[0] if isinstance(value, tuple) else value)
+    sides = value if isinstance(value, tuple) else (value,)
+    if len({*sides}) != 1:
+        raise ValueError(f"a window of {sides} is not square")
+    return int(sides[0])
 
 
 def _describe(layer: Window) -> str:
