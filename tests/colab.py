@@ -7,17 +7,15 @@ notebook's first cell installs d2lmini as it does in Colab, from what is committ
 """
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from machines import ROOT, make_environment, report, versions
+
 sys.path.insert(0, str(ROOT / "book"))
-from address import configured  # noqa: E402
+from address import configured
 
 ENVIRONMENT = ROOT / "tests" / ".colab"
 # Colab, August 2026; it has Python 3.13, and the nearest on hand must do
@@ -36,18 +34,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="chapters; default: all")
     names = parser.parse_args().names or [path.stem for path in chapters]
-    python = environment()
-    before = versions(python)
-    failed = []
-    for name in names:
-        start = time.monotonic()
-        done = run(python, ROOT / "chapters" / f"{name}.ipynb")
-        seconds = time.monotonic() - start
-        print(f"{name}: {'failed' if done else 'ran'}, {seconds:.0f} s", flush=True)
-        if done:
-            print(done)
-            failed.append(name)
-    after = versions(python)
+    pinned = [f"{name}=={version}" for name, version in VERSIONS.items()]
+    python = make_environment(ENVIRONMENT, [*pinned, *OTHERS])
+    subprocess.run([str(python), "-m", "pip", "uninstall", "-q", "-y", "d2lmini"], check=True)
+    before = versions(python, VERSIONS)
+    failed = [name for name in names if not run(python, ROOT / "chapters" / f"{name}.ipynb")]
+    after = versions(python, VERSIONS)
     moved = {package for package in VERSIONS if before[package] != after[package]}
     print("versions:", ", ".join(f"{name} {version}" for name, version in after.items()))
     if moved:
@@ -55,54 +47,18 @@ def main() -> int:
     return 1 if failed or moved else 0
 
 
-def environment() -> Path:
-    """The environment's Python, made where it is missing, without d2lmini."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not (ENVIRONMENT / "complete").exists():
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        pinned = [f"{name}=={version}" for name, version in VERSIONS.items()]
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *pinned, *OTHERS], check=True)
-        (ENVIRONMENT / "complete").touch()
-    subprocess.run([str(python), "-m", "pip", "uninstall", "-q", "-y", "d2lmini"], check=True)
-    return python
-
-
-def versions(python: Path) -> dict[str, str]:
-    code = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
-    done = subprocess.run(
-        [str(python), "-c", code, *VERSIONS], check=True, capture_output=True, encoding="utf-8"
-    )
-    return dict(zip(VERSIONS, done.stdout.split(), strict=True))
-
-
-def run(python: Path, notebook: Path) -> str:
-    """Run it in an empty folder; returns what went wrong, or ""."""
+def run(python: Path, notebook: Path) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        startup = Path(folder) / "ipython" / "profile_default" / "startup"
+        startup = Path(folder) / "profile_default" / "startup"
         startup.mkdir(parents=True)
         (startup / "colab.py").write_text(STARTUP, encoding="utf-8")
-        work = Path(folder) / "content"
-        work.mkdir()
-        shutil.copy(notebook, work)
-        done = subprocess.run(
-            [
-                *(str(python), "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"),
-                *("--ExecutePreprocessor.kernel_name=python3", notebook.name),
-            ],
-            cwd=work,
-            env={
-                **os.environ,
-                "IPYTHONDIR": str(startup.parents[1]),
-                "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
-                "GIT_CONFIG_VALUE_0": configured(ROOT),
-            },
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        return done.stderr[-4000:] if done.returncode else ""
+        environment = {
+            "IPYTHONDIR": folder,
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+            "GIT_CONFIG_VALUE_0": configured(ROOT),
+        }
+        return report(python, notebook, environment)
 
 
 if __name__ == "__main__":
