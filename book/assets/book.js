@@ -12,6 +12,12 @@
     }
   }
 
+  // the theme's buttons, without the inline scripts that a strict host would not run
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest(".btn-download-pdf-button")) window.print();
+    if (target.closest(".btn-fullscreen-button")) window.toggleFullScreen();
+  });
+
   window.addEventListener("load", reach);
   window.addEventListener("resize", reach);
   document.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")), true);

@@ -4,9 +4,10 @@ Unabridged, a page of this book weighs 1.1 MB gzipped before its first figure: t
 2,000 icons of Font Awesome, as a script and again as fonts. Here the fonts keep the icons that
 the pages show and stand in the theme's style sheet, and scripts go where nothing calls them.
 Everything is taken from the installed theme at build time; an icon it lacks fails the build.
-On the way, a page's figures get to share their scripts (`shared_scripts`), and the entries of the
-bibliography become items of their list: docutils gives them a role that ARIA has dropped, which
-leaves the list without items.
+On the way, a page's figures get to share their scripts (`shared_scripts`), the theme's inline
+scripts become files (`inert`), and the entries of the bibliography become items of their list:
+docutils gives them a role that ARIA has dropped, which leaves the list without items. A second
+build, which writes again only the pages that have changed, leaves the others as they are.
 """
 
 import base64
@@ -18,6 +19,7 @@ from pathlib import Path
 import pydata_sphinx_theme
 from fontTools import subset
 from fontTools.ttLib import TTFont
+from inert import without_inline_scripts
 from shared_scripts import with_shared_scripts
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -49,12 +51,14 @@ def make_lean(app: Sphinx, exception: Exception | None) -> None:
         return
     static = Path(app.outdir, "_static")
     icons = icon_classes(read(static.glob("scripts/*theme.js")))
-    for page in Path(app.outdir).rglob("*.html"):
+    site = Path(app.outdir)
+    for page in site.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
         icons |= icon_classes(html)
         lean = without_files(html, unused_files(html, page.stem))
         lean = lean.replace('role="doc-biblioentry"', 'role="listitem"')
-        page.write_text(with_shared_scripts(lean), encoding="utf-8", newline="\n")
+        lean = without_inline_scripts(with_shared_scripts(lean), page, site)
+        page.write_text(lean, encoding="utf-8", newline="\n")
 
     css = lean_icons((THEME / STYLE).read_text(encoding="utf-8"), icons)
     others = set(static.glob("styles/*.css")) - {static / STYLE}

@@ -22,14 +22,17 @@ def with_shared_scripts(html: str) -> str:
 
 
 def slim(state: str) -> str:
-    """The JSON of a page's widgets with each text once."""
+    """The JSON of a page's widgets with each text once. What is slim already, stays as it is."""
     saved = json.loads(state)
+    if "texts" in saved:
+        return state
     models = [model["state"] for model in saved["state"].values()]
     texts: list[str] = []
     for name in SHARED:
         share_texts([model for model in models if isinstance(model.get(name), str)], name, texts)
-    # no text may end the script that holds it
-    return json.dumps(saved | {"texts": texts}, separators=(",", ":")).replace("</", "<\\/")
+    slimmed = json.dumps(saved | {"texts": texts}, separators=(",", ":"))
+    # no text may end the script that holds it, nor begin what changes where it ends
+    return re.sub(r"<(?=[/!]|script)", r"\\u003c", slimmed, flags=re.IGNORECASE)
 
 
 def share_texts(models: list[dict[str, Any]], name: str, texts: list[str]) -> None:

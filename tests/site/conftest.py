@@ -1,15 +1,16 @@
 """Builds the book once, serves it on this machine, and drives it with Chromium.
 
+Both are made as hard as a reader or a host may make them: the book is built from a read-only
+checkout whose path has spaces and letters beyond ASCII into another folder, and served from deep
+below the host's root under a policy that lets a page load nothing from elsewhere and run nothing
+that stands in it.
+
 Needs jupyter-book, playwright and a Chromium or Chrome on the PATH; downloads nothing.
 Without a browser the tests skip, except where CI is set: there they fail.
 """
 
-import functools
-import http.server
-import os
-import subprocess
-import sys
-import threading
+import json
+import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 from filelock import FileLock
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from made import REPOSITORY, build_book, files_in, read_only, served
 
 
 def toc_pages() -> list[str]:
@@ -39,43 +39,41 @@ PAGES = [*toc_pages(), "search"]
 
 
 @pytest.fixture(scope="session")
-def html(tmp_path_factory, worker_id) -> Path:
-    """The folder of the built pages. The path has a space, as many users' paths do."""
+def built(tmp_path_factory, worker_id) -> Path:
+    """The folder of the one build: the checkout that it was made from, and what was made."""
     if worker_id == "master":
-        return build_book(tmp_path_factory.mktemp("built book"))
-    output = tmp_path_factory.getbasetemp().parent / "built book"
-    with FileLock(f"{output}.lock"):  # the first of the workers that comes here builds for all
-        if not (output / "complete").exists():
-            build_book(output)
-            (output / "complete").touch()
-    return output / "_build" / "html"
+        return build_from_hard_place(tmp_path_factory.mktemp("Bücher 本"))
+    folder = tmp_path_factory.getbasetemp().parent / "Bücher 本"
+    with FileLock(f"{folder}.lock"):  # the first of the workers that comes here builds for all
+        if not (folder / "complete").exists():
+            build_from_hard_place(folder)
+            (folder / "complete").touch()
+    return folder
 
 
-def build_book(output: Path) -> Path:
-    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command = [*jupyter_book, "build", str(REPOSITORY), "--path-output", str(output),
-               "-W", "-n", "--keep-going"]  # fmt: skip
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-        errors="replace", env={**os.environ, "PYTHONUTF8": "1"}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"the strict build failed:\n{done.stdout[-6000:]}"
-    return output / "_build" / "html"
+@pytest.fixture(scope="session")
+def html(built) -> Path:
+    """The folder of the built pages."""
+    return built / "a book" / "_build" / "html"
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
+def build_from_hard_place(folder: Path) -> Path:
+    checkout = folder / "a checkout"
+    ours = shutil.ignore_patterns(
+        ".*", "_build", "build", "dist", "__pycache__", "*.egg-info", "*.gz"
+    )
+    shutil.copytree(REPOSITORY, checkout, ignore=ours)
+    (folder / "before.json").write_text(json.dumps(files_in(checkout)), encoding="utf-8")
+    with read_only(checkout):
+        build_book(folder / "a book", checkout)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def address(html):
-    """http://127.0.0.1:port of the served book."""
-    handler = functools.partial(QuietHandler, directory=str(html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """http://127.0.0.1:port/… of the served book."""
+    with served(html) as where:
+        yield where
 
 
 @dataclass

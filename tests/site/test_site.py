@@ -184,10 +184,10 @@ def test_print_unfolds_and_drops_the_sidebars(over_http):
     assert folded == []
 
 
-def test_text_and_figures_stand_without_javascript(without_script, html):
+def test_text_and_figures_stand_without_javascript(without_script, html, address):
     page = without_script.page
     shown = "".join(page.locator("main").inner_text().split())
-    paragraphs = document_at(html / unquote(urlsplit(page.url).path)[1:]).select(
+    paragraphs = document_at(html / page.url.removeprefix(f"{address}/")).select(
         ".bd-article section > p"
     )
     unfolded = [p.get_text() for p in paragraphs if not p.find_parent("details")]
@@ -211,12 +211,15 @@ def test_links_and_anchors_resolve(html, page_name):
         for element in document_at(page).find_all(tag, attrs={attribute: True}):
             target = urlsplit(element[attribute])
             if target.scheme or target.netloc:
+                if not (outward(element[attribute]) if attribute == "href" else drawn_here(target)):
+                    dead.append(element[attribute])
                 continue
             file = (page.parent / unquote(target.path)).resolve() if target.path else page
             if file.is_dir():
                 file /= "index.html"
             anchor = unquote(target.fragment)
-            if not file.is_file() or (anchor and not has_anchor(file, anchor)):
+            inside = file.is_relative_to(html.resolve())
+            if not inside or not file.is_file() or (anchor and not has_anchor(file, anchor)):
                 dead.append(element[attribute])
     assert dead == []
 
@@ -275,6 +278,17 @@ def document_at(path: Path) -> BeautifulSoup:
     if path not in DOCUMENTS:
         DOCUMENTS[path] = BeautifulSoup(path.read_text("utf-8"), "html.parser")
     return DOCUMENTS[path]
+
+
+def outward(link: str) -> bool:
+    """Whether it is a link to another host's page, as far as can be told without asking."""
+    parts = urlsplit(link)
+    host = parts.hostname or ""
+    return parts.scheme == "mailto" or (parts.scheme == "https" and "." in host and " " not in link)
+
+
+def drawn_here(target) -> bool:
+    return target.scheme == "data" and target.path.startswith("image/")
 
 
 def has_anchor(file: Path, anchor: str) -> bool:
