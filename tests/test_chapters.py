@@ -286,6 +286,8 @@ def test_the_widgets_saved_in_it_are_the_packages_own(path):
 WORDS_A_MINUTE = 238  # adults reading non-fiction in silence: Brysbaert (2019)
 SECONDS_A_LINE = 3  # of code
 MINUTES_A_FIGURE = 1  # of those that answer
+QUESTIONS_A_MINUTE = 2
+QUESTION = re.compile(r"d2l\.(?:choose|number|order)\(")
 
 
 def minutes_to_read(notebook):
@@ -297,7 +299,7 @@ def minutes_to_read(notebook):
             words += len(re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL).split())
             if exercises:
                 break
-        elif "remove-cell" not in tags(cell):
+        elif not {"remove-cell", "remove-input"} & set(tags(cell)):
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
             kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
             figures += any("widget-view" in kind for kind in kinds)
@@ -308,8 +310,12 @@ def minutes_to_read(notebook):
 def test_a_chapter_says_how_long_it_takes_to_read(path):
     notebook = read(path)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    (said,) = re.findall(r"\*\*Reading\*\* takes about (\d+) minutes", text)
-    assert int(said) == 5 * round(minutes_to_read(notebook) / 5)
+    ((reading, answering),) = re.findall(
+        r"\*\*Reading\*\* takes about (\d+) minutes, answering the questions about (\d+)", text
+    )
+    questions = sum(len(QUESTION.findall(cell.source)) for cell in notebook.cells)
+    assert int(reading) == 5 * round(minutes_to_read(notebook) / 5)
+    assert int(answering) == 5 * round(questions / QUESTIONS_A_MINUTE / 5)
     assert re.search(r"\*\*All cells run\*\* in about", text)
 
 
