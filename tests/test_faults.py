@@ -357,7 +357,15 @@ class Interrupting:
 
 
 @pytest.fixture
-def notebook(monkeypatch):
+def heeds_ctrl_c():
+    """A process started in a shell's background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def notebook(monkeypatch, heeds_ctrl_c):
     monkeypatch.setattr("d2lmini.train.in_notebook", lambda: True)
 
 
@@ -380,7 +388,7 @@ def test_interrupted_before_the_first_epochs_end_there_is_no_record(notebook):
         train(small_net(), Interrupting(1), batches(), 2)
 
 
-def test_a_script_is_ended_by_an_interrupt():
+def test_a_script_is_ended_by_an_interrupt(heeds_ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         train(small_net(), Interrupting(2), batches(), 3)
 

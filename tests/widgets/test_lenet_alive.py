@@ -317,7 +317,9 @@ def test_what_cannot_be_walked_is_refused(net, test_set):
     with pytest.raises(ValueError, match="class 0 has"):
         LeNetAlive(net, test_set.images[:5], test_set.labels[:5], test_set.classes, **stats)
     with pytest.raises(ValueError, match="one number"):
-        make(net, test_set.__class__(**{**vars(test_set), "mean": (0.1, 0.2)}))
+        LeNetAlive(
+            net, test_set.images, test_set.labels, test_set.classes, mean=(0.1, 0.2), std=0.3
+        )
 
 
 def test_the_net_is_left_as_it_was_and_the_still_picture_stands(net, test_set):
