@@ -357,17 +357,6 @@ def _add(result: Record, experiment: Experiment, path: Path) -> None:
     save_records(_matching([*_stored(path), result], experiment), path)
 
 
-def recorded_run(
-    experiment: Experiment,
-    variant: Variant,
-    seed: int,
-    folder: Path,
-    shard: Shard | None = None,
-) -> Record:
-    runs = _recorded(experiment, folder, shard)
-    return next(run for run in runs if _plan(run) == (variant.name, seed))
-
-
 def _checkpoint(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> Path:
     name = re.sub(r"[^\w.-]+", "-", f"{experiment.name}-{variant.name}-{seed}")
     # a plan that has changed since must not be taken up in the middle
@@ -387,4 +376,5 @@ def record_in_fresh_process(
     command += ["--variant", variant.name, "--seed", str(seed)]
     command += [] if shard is None else ["--shard", str(shard)]
     subprocess.run(command, check=True, env={**os.environ, STARTED: repr(time.time())})
-    return recorded_run(experiment, variant, seed, folder, shard)
+    runs = _recorded(experiment, folder, shard)
+    return next(run for run in runs if _plan(run) == (variant.name, seed))

@@ -286,7 +286,7 @@ def test_the_widgets_saved_in_it_are_the_packages_own(path):
 WORDS_A_MINUTE = 238  # adults reading non-fiction in silence: Brysbaert (2019)
 SECONDS_A_LINE = 3  # of code
 MINUTES_A_FIGURE = 1  # of those that answer
-QUESTIONS_A_MINUTE = 2
+QUESTIONS_A_MINUTE = 2  # our guess
 QUESTION = re.compile(r"d2l\.(?:choose|number|order)\(")
 
 
@@ -317,6 +317,9 @@ def test_a_chapter_says_how_long_it_takes_to_read(path):
     assert int(reading) == 5 * round(minutes_to_read(notebook) / 5)
     assert int(answering) == 5 * round(questions / QUESTIONS_A_MINUTE / 5)
     assert re.search(r"\*\*All cells run\*\* in about", text)
+    guide = (REPOSITORY / "book" / "teaching.md").read_text(encoding="utf-8")
+    (told,) = re.findall(rf"/{path.stem}\.ipynb\) \| (\d+)(?: minutes)? \| (\d+)", guide)
+    assert told == (reading, answering)
 
 
 # ---- the table of contents and plain pytest ---------------------------------------------------

@@ -143,6 +143,14 @@ def test_the_packages_page_has_every_public_function_and_class(html):
     assert wanted - anchors == set()
 
 
+def test_the_packages_page_shows_what_a_figure_takes(html):
+    page = document_at(html / "book" / "api.html")
+    assert page.find(id="d2lmini.SelfCheck").get_text().count("*questions") == 1
+    assert "net, test_iter, stages" in re.sub(
+        r": [^,]+", "", page.find(id="d2lmini.InsideNetwork").get_text()
+    )
+
+
 def test_the_page_of_claims_lists_each_claim_with_a_link_to_its_place(html):
     page = document_at(html / "book" / "claims.html")
     links = [tag["href"] for tag in page.select(".checked .where a")]
