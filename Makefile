@@ -9,7 +9,7 @@ book: .venv/installed
 	@echo "Open file://$(CURDIR)/_build/html/index.html"
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # what takes minutes: kills at every moment, torchrun, real limits of memory
 soak: .venv/installed
