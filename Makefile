@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test soak chapters assignments widgets lab address colab machines bench bench-long check clean
+.PHONY: book test soak chapters assignments widgets slides lab address colab machines bench bench-long check clean
 
 book: .venv/installed
 	$(BIN)/jupyter-book build . -W -n --keep-going
@@ -25,6 +25,10 @@ assignments: .venv/installed
 # after a change to a widget's script alone
 widgets: .venv/installed
 	$(BIN)/python tests/saved_widgets.py book/*.ipynb chapters/*.ipynb
+
+# a lecture of each chapter, one HTML file each, in _build/slides
+slides: .venv/installed
+	$(BIN)/jupyter nbconvert --to slides --config book/slides/config.py chapters/*.ipynb
 
 # in a fork, after its address was put into _config.yml
 address: .venv/installed
