@@ -3,6 +3,7 @@ the reason; side by side (`pytest -n`), they share the machine's cores. A cell t
 as a reader sees it, by its number in brackets and its heading; nbval counts from 0."""
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def pytest_collect_file(file_path, parent):
         if not cifar10_is_here():
             return [NotebookWithoutData.from_parent(parent, path=file_path)]
     return collectors
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Matplotlib looks for the machine's fonts before a kernel would, which says so in a cell's
+    output. Where it may not keep what it finds, kernels inherit its temporary folder."""
+    if hasattr(item.parent, "nb"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import matplotlib.font_manager  # noqa: F401
 
 
 @pytest.hookimpl(wrapper=True)

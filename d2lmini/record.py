@@ -9,16 +9,17 @@ import hashlib
 import json
 import math
 import os
+import reprlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 RECORDS = Path(__file__).parent / "records"
-# what reading something else than a record raises
-UNREADABLE = (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError)
+# what reading something else than a record raises; deep nesting and numbers of any length are JSON
+UNREADABLE = (ValueError, RecursionError, OverflowError)
 ABANDONED = 3600  # seconds without a change; then whoever wrote a draft is gone
 
 
@@ -90,12 +91,10 @@ class Record:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Record:
         """Read what `save` wrote. Raises ValueError if the file is no record, or was changed."""
-        try:
+        with _reading(path, "a d2lmini record"):
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            _verify(path, content.pop("sha256", None), content)
+            _verify(content, content)
             return cls.from_dict(content)
-        except UNREADABLE as error:
-            raise ValueError(f"{path} is not a d2lmini record: {error!r}") from error
 
     def to_json(self) -> str:
         """In a line of JSON; a loss that is no number (a run that diverged) becomes null."""
@@ -106,19 +105,38 @@ class Record:
         return json.dumps(content, allow_nan=False)
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Record:
-        """The inverse of `to_json`, parsed."""
-        names = [field.name for field in fields(EpochStats)]
-        epochs = [{name: epoch[name] for name in names} for epoch in content["history"]]
-        for epoch in epochs:
-            if epoch["train_loss"] is None:
-                epoch["train_loss"] = math.nan
-        return cls(
-            tuple(EpochStats(**epoch) for epoch in epochs),
-            dict(content["settings"]),
-            dict(content["environment"]),
-            content.get("wall_seconds"),
-        )
+    def from_dict(cls, content: Any) -> Record:
+        """The inverse of `to_json`, parsed. Raises ValueError that says what is wrong."""
+        history = _part(content, "history", list)
+        settings, environment = (_part(content, name, dict) for name in ("settings", "environment"))
+        json.dumps([settings, environment], allow_nan=False)  # so that it can be saved again
+        wall_seconds = content.get("wall_seconds")
+        if wall_seconds is not None:
+            _part(content, "wall_seconds", int, float)
+        return cls(tuple(map(_epoch_from, history)), settings, environment, wall_seconds)
+
+
+def _epoch_from(content: Any) -> EpochStats:
+    values: dict[str, Any] = {}
+    for field in fields(EpochStats):
+        kinds = (int,) if field.type == "int" else (int, float)
+        if field.name == "train_loss":
+            kinds = (type(None), *kinds)  # null: of a run that diverged
+        value = _part(content, field.name, *kinds)
+        values[field.name] = math.nan if value is None else value
+    return EpochStats(**values)
+
+
+def _part(content: Any, name: str, *kinds: type) -> Any:
+    """content[name]. Raises ValueError if it is not there, of another type, or not finite."""
+    if not isinstance(content, dict) or name not in content:
+        raise ValueError(f"there is no {name!r} in {reprlib.repr(content)}")
+    value = content[name]
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ValueError(f"{name}={reprlib.repr(value)} is not of type {kinds[-1].__name__}")
+    if isinstance(value, (int, float)) and not math.isfinite(value):
+        raise ValueError(f"{name}={value} is not finite")
+    return value
 
 
 def load_records(name: str | os.PathLike[str], variant: str | None = None) -> tuple[Record, ...]:
@@ -131,15 +149,15 @@ def load_records(name: str | os.PathLike[str], variant: str | None = None) -> tu
     if path.suffix != ".json":
         path = RECORDS / f"{name}.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        runs = content["runs"]
-        _verify(path, content.get("sha256"), runs)
-        records = tuple(Record.from_dict(run) for run in runs)
+        text = path.read_bytes()
     except FileNotFoundError:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
         raise FileNotFoundError(f"no record {path}; recorded there: {known}") from None
-    except UNREADABLE as error:
-        raise ValueError(f"{path} is not a file of d2lmini records: {error!r}") from error
+    with _reading(path, "a file of d2lmini records"):
+        content = json.loads(text.decode("utf-8"))
+        runs = _part(content, "runs", list)
+        _verify(content, runs)
+        records = tuple(Record.from_dict(run) for run in runs)
     if variant is None:
         return records
     if chosen := tuple(run for run in records if run.settings.get("variant") == variant):
@@ -201,10 +219,21 @@ def _checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _verify(path: str | os.PathLike[str], expected: str | None, content: Any) -> None:
-    """expected: None in files written before there were checksums."""
-    if expected is not None and expected != _checksum(content):
+def _verify(content: Any, checked: Any) -> None:
+    """Takes the checksum out of `content` and compares it with that of `checked`, a part of it or
+    all. None is there in files written before there were checksums."""
+    expected = content.pop("sha256", None) if isinstance(content, dict) else None
+    if expected is not None and expected != _checksum(checked):
         raise ValueError(
-            f"{path} was changed after it was written: its checksum does not fit; "
+            "it was changed after it was written, and its checksum does not fit; "
             "take it from a copy, or record it anew"
         )
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Whatever is wrong with the content becomes a ValueError that names the file."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not {what}: {error}") from error

@@ -27,7 +27,7 @@ from d2lmini import Record, evaluate_accuracy, load_records
 from d2lmini.checkpoint import read_checkpoint
 from d2lmini.experiments import Experiment
 from d2lmini.faults import BATCHES_BETWEEN_LOOKS, Diverged, LossWatch
-from d2lmini.record import ABANDONED, save_records
+from d2lmini.record import ABANDONED, EpochStats, save_records
 from d2lmini.recorder import missing, record_experiment
 
 PACKAGE = Path(d2l.__file__).parent
@@ -331,12 +331,48 @@ def test_a_record_with_a_changed_figure_is_refused_and_one_without_a_checksum_re
     for path, read in ((one, Record.load), (many, load_records)):
         text = path.read_text()
         path.write_text(text.replace('"examples": 96', '"examples": 97', 1))
-        with pytest.raises(ValueError, match=rf"{path.name} was changed"):
+        with pytest.raises(ValueError, match=rf"{path.name} is not a .*: it was changed"):
             read(path)
         content = json.loads(text)
         del content["sha256"]
         path.write_text(json.dumps(content))
         assert read(path) in (record, (record, record))
+
+
+WRONG_PARTS = [
+    (["history", 0], 3, "'epoch' in 3"),
+    (["history", 0], "epoch", "'epoch' in 'epoch'"),
+    (["history", 0], None, "'epoch' in None"),
+    (["history", 0, "epoch"], 1.5, r"epoch=1\.5"),
+    (["history", 0, "test_acc"], "0.9", r"test_acc='0\.9'"),
+    (["history", 0, "train_acc"], None, "train_acc=None"),
+    (["history", 0, "train_acc"], math.nan, "train_acc=nan"),
+    (["history", 0, "train_loss"], math.inf, "train_loss=inf"),
+    (["history", 0, "seconds"], True, "seconds=True"),
+    (["history", 0, "lr"], 10**400, "too large"),
+    (["history"], {}, "history={}"),
+    (["history"], "", "history=''"),
+    (["settings"], [["lr", 0.1]], r"settings=\[\["),
+    (["settings", "lr"], math.nan, "Out of range"),
+    (["environment"], None, "environment=None"),
+    (["wall_seconds"], "9", "wall_seconds='9'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "value", "told"), WRONG_PARTS, ids=str)
+def test_a_record_with_a_part_of_another_type_is_refused(tmp_path, place, value, told):
+    stats = EpochStats(1, 0.5, 0.8, 0.7, 1.5, 0.1, 0.2, 96, 0.1)
+    content = json.loads(Record((stats,), {"lr": 0.1}, {}).to_json())
+    part, last = content, place[-1]
+    for key in place[:-1]:
+        part = part[key]
+    part[last] = value
+    one, many = tmp_path / "one.json", tmp_path / "many.json"
+    one.write_text(json.dumps(content))
+    many.write_text(json.dumps({"runs": [content]}))
+    for path, read in ((one, Record.load), (many, load_records)):
+        with pytest.raises(ValueError, match=rf"{path.name} is not a .*{told}"):
+            read(path)
 
 
 # ---- interrupted ------------------------------------------------------------------------------

@@ -342,6 +342,15 @@ def test_auxiliary_outputs_stand_in_their_order(position, block):
     assert [bool((out == 9.0).all()) for out in silenced] == [i == position for i in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("stages", "lengths"),
+    [((0, 1), "2 and 5"), ((0, 2, 2), "2 and 2 and 2"), ((0, 1, 2, 2), "2 and 5 and 2 and 2")],
+)
+def test_auxiliary_heads_want_the_blocks_that_they_stand_at(stages, lengths):
+    with pytest.raises(ValueError, match=f"aux=True wants .* has stages of {lengths}$"):
+        googlenet(conv_arch=[GOOGLENET[i] for i in stages], aux=True)
+
+
 def test_main_output_is_the_same_while_training_and_evaluating():
     net = small_googlenet_with_heads()
     X = torch.rand(2, 1, 96, 96)

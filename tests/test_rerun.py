@@ -1,5 +1,7 @@
-"""A notebook with a cell that fails: both ways to run it say which, in plain words."""
+"""A notebook with a cell that fails: both ways to run it say which, in plain words; and one that
+would fail on a machine on which nobody has plotted yet."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,10 +35,10 @@ def notebook(tmp_path):
     return write
 
 
-def run(*command, cwd):
+def run(*command, cwd, **environment):
     return subprocess.run(
         [sys.executable, *command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        encoding="utf-8", check=False,
+        encoding="utf-8", check=False, env=os.environ | environment,
     )  # fmt: skip
 
 
@@ -66,14 +68,39 @@ def test_make_chapters_writes_what_the_cells_print(notebook):
     assert "execution" not in cells[1].metadata
 
 
-def test_make_test_names_chapter_and_cell(notebook):
-    """In a folder that has the repository's own settings for pytest."""
-    path = notebook("assert accuracy > 0.9, 'learns nothing'")
-    folder = path.parents[1]
+@pytest.fixture
+def settings(tmp_path):
+    """The repository's own settings for pytest, in the folder above."""
     for name in ("pyproject.toml", "conftest.py", "book/rerun.py", "tests/nbval_sanitize.cfg"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes((REPOSITORY / name).read_bytes())
-    done = run("-m", "pytest", "chapters", cwd=folder)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
+    return tmp_path
+
+
+def test_make_test_names_chapter_and_cell(notebook, settings):
+    notebook("assert accuracy > 0.9, 'learns nothing'")
+    done = run("-m", "pytest", "chapters", cwd=settings)
     assert done.returncode == 1
     assert f"chapters/{WHERE}" in done.stdout
     assert "learns nothing" in done.stdout
+
+
+# Matplotlib says after five seconds that it is looking for fonts: here at once
+FIRST_PLOT = """
+import threading
+class Timer(threading.Timer):
+    def __init__(self, seconds, function):
+        super().__init__(0, function)
+threading.Timer = Timer
+import matplotlib.pyplot
+"""
+
+
+@pytest.mark.parametrize("home", ["empty", "none"])
+def test_where_nobody_has_plotted_yet_no_cell_says_that_fonts_are_looked_for(
+    notebook, settings, home
+):
+    notebook(FIRST_PLOT)
+    folder = settings / "empty" if home == "empty" else settings / "pyproject.toml" / "none"
+    done = run("-m", "pytest", "chapters", cwd=settings, MPLCONFIGDIR=str(folder))
+    assert done.returncode == 0, done.stdout

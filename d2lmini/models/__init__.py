@@ -50,18 +50,18 @@ __all__ = [
 ]  # fmt: skip
 
 
-# what the chapters define, to the letter, with a check of the arguments around it; the numbers: how
-# long an entry of `conv_arch` may be
+# what the chapters define, to the letter, with a check of the arguments around it; examples: what
+# `conv_arch` may hold
 lenet = checked()(lenet)
-alexnet = checked(4)(alexnet)
+alexnet = checked((96, 11, 4, 0), "M")(alexnet)
 vgg_block = checked()(vgg_block)
-vgg = checked(2, 3)(vgg)
-vgg_pooled = checked(2, 3)(vgg_pooled)
-narrow = checked(2, 3)(narrow)
+vgg = checked((2, 64), (3, 256, 1))(vgg)
+vgg_pooled = checked((2, 64), (3, 256, 1))(vgg_pooled)
+narrow = checked((2, 64), (3, 256, 1))(narrow)
 nin_block = checked()(nin_block)
-nin = checked(4)(nin)
-googlenet = checked()(googlenet)
-vgg_cifar10 = checked(2)(vgg_cifar10)
+nin = checked((96, 11, 4, 0), "M")(nin)
+googlenet = checked([(64, (96, 128), (16, 32), 32)])(googlenet)
+vgg_cifar10 = checked((64, [3]))(vgg_cifar10)
 
 
 @dataclass(frozen=True)

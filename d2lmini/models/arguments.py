@@ -20,11 +20,13 @@ LEAST = {
     "last_kernel": 1, "stride": 1, "padding": 0, "pool_padding": 0, "image_size": None,
     "ratio": None,
 }  # fmt: skip
+STEM_ENTRIES = ([(64, 7, 2, 0)],)  # channels, kernel, stride, padding
 
 
-def checked(*lengths: int) -> Callable[[Factory], Factory]:
+def checked(*entries: Any) -> Callable[[Factory], Factory]:
     """A decorator: the factory raises TypeError or ValueError that names the argument and what it
-    must be. lengths: how many numbers an entry of `conv_arch` may have; none given, any."""
+    must be. entries: examples of what `conv_arch` holds; [x] stands for a tuple of one or more like
+    x, and only where an example has 0 there may be 0."""
 
     def decorate(factory: Factory) -> Factory:
         signature = inspect.signature(factory)
@@ -42,8 +44,12 @@ def checked(*lengths: int) -> Callable[[Factory], Factory]:
                     _check_share(f"{name}={value!r}", value)
                 elif name == "hidden":
                     _check_numbers(f"{name}={value!r}", value)
-                elif name in ("conv_arch", "stem"):
-                    _check_table(name, value, lengths)
+                elif name == "conv_arch":
+                    _check_table(name, value, entries)
+                elif name == "stem":
+                    _check_table(name, value, STEM_ENTRIES)
+            if given.get("aux") and "conv_arch" in given:
+                _check_auxiliary(given["conv_arch"])
             return factory(*args, **options)
 
         return build  # type: ignore[return-value]
@@ -70,24 +76,55 @@ def _check_numbers(shown: str, value: Any) -> None:
         _check_whole(f"{number!r} in {shown}", number, 1)
 
 
-def _check_table(name: str, table: Any, lengths: Sequence[int]) -> None:
+def _check_table(name: str, table: Any, examples: Sequence[Any]) -> None:
     if not _is_row(table) or not table:
         raise TypeError(f"{name}={table!r} must be a tuple of at least one entry")
     for entry in table:
-        if isinstance(entry, str) and entry == "M" and 4 in lengths:
-            continue
-        if not _is_row(entry) or not entry or (lengths and len(entry) not in lengths):
-            long = f" of {' or '.join(map(str, lengths))} numbers" if lengths else ""
-            raise ValueError(f"{name} has the entry {entry!r}; it must be a tuple{long}")
-        _check_entry(f"the entry {entry!r} of {name}", entry, name == "stem" or 4 in lengths)
+        example = next((each for each in examples if _has_form(entry, each)), None)
+        if example is None:
+            like = " or ".join(map(_shown, examples))
+            raise ValueError(f"{name} has the entry {entry!r}; it must be like {like}")
+        _check_entry(f"the entry {entry!r} of {name}", entry, example)
 
 
-def _check_entry(shown: str, entry: Sequence[Any], with_padding: bool) -> None:
-    for i, part in enumerate(entry):
-        if _is_row(part):
-            _check_entry(shown, part, with_padding)
-        else:  # of (channels, kernel, stride, padding) the padding may be 0
-            _check_whole(f"{part!r} in {shown}", part, 0 if with_padding and i == 3 else 1)
+def _has_form(value: Any, example: Any) -> bool:
+    """Whether there are tuples in it where the example has some, and as long."""
+    if isinstance(example, str):
+        return isinstance(value, str) and value == example
+    if isinstance(example, int):
+        return not _is_row(value)
+    if not _is_row(value) or not value:
+        return False
+    examples = _as_long(example, value)
+    return len(examples) == len(value) and all(map(_has_form, value, examples))
+
+
+def _check_entry(shown: str, value: Any, example: Any) -> None:
+    if isinstance(example, int):
+        _check_whole(f"{value!r} in {shown}", value, min(example, 1))
+    elif not isinstance(example, str):
+        for part, like in zip(value, _as_long(example, value), strict=True):
+            _check_entry(shown, part, like)
+
+
+def _as_long(example: Sequence[Any], value: Sequence[Any]) -> Sequence[Any]:
+    return example * len(value) if isinstance(example, list) else example
+
+
+def _shown(example: Any) -> str:
+    if not _is_row(example):
+        return repr(example)
+    return f"({', '.join([*map(_shown, example), *(['…'] if isinstance(example, list) else [])])})"
+
+
+def _check_auxiliary(conv_arch: Sequence[Any]) -> None:
+    """The two heads follow the first and the fourth block of the second stage of three."""
+    if len(conv_arch) != 3 or len(conv_arch[1]) < 4:
+        blocks = " and ".join(str(len(stage)) for stage in conv_arch)
+        raise ValueError(
+            "aux=True wants a conv_arch of three stages, the second of four blocks or more; "
+            f"this one has stages of {blocks}"
+        )
 
 
 def _is_row(value: Any) -> bool:

@@ -35,7 +35,8 @@ def test_ten_thousand_slider_events_leave_nothing(opened, page_name):
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     begin = held_after(page, session, WARM_UP)
-    end = held_after(page, session, EVENTS - WARM_UP)
+    page.evaluate(SLIDE, EVENTS - 2 * WARM_UP)
+    end = held_after(page, session, WARM_UP)  # the same ones: a hidden drawing keeps its last state
     print(f"{page_name}: {begin} after {WARM_UP} events, {end} after {EVENTS}")
     assert end["JSEventListeners"] == begin["JSEventListeners"]
     assert end["Nodes"] == begin["Nodes"]
