@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(*names: str) -> None:
+    import matplotlib.font_manager  # noqa: F401 (looks for fonts now, and not within a cell)
+
     paths = [Path(name) for name in names]
     for path in paths or sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("chapters/*.ipynb")]):
         print(f"{path} …", flush=True)

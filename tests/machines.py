@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ["beautifulsoup4", "nbconvert", "nbval", "pytest>=8", "pytest-xdist", "pyyaml"]
-TOOLS += ["setuptools>=77", "sphinx"]
+TOOLS = ["beautifulsoup4", "hypothesis", "nbconvert", "nbval", "pytest>=8", "pytest-xdist"]
+TOOLS += ["pyyaml", "setuptools>=77", "sphinx"]
 # what old libraries and new ones say of each other is neither's fault nor ours
 TOLERANT = ["-W", "default::DeprecationWarning", "-W", "default::FutureWarning"]
 NO_BROWSER = ["--ignore", "tests/site", "--ignore", "tests/widgets"]
