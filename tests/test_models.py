@@ -34,6 +34,7 @@ from d2lmini.models import (
     lenet,
     narrow,
     nin,
+    thin,
     vgg,
     vgg_block,
     vgg_cifar10,
@@ -476,6 +477,14 @@ def test_narrow_divides_every_width():
     assert narrow(VGG11, 4) == ((1, 16), (1, 32), (2, 64), (2, 128), (2, 128))
     assert narrow(VGG16_C, 64) == ((2, 1), (2, 2), (3, 4, 1), (3, 8, 1), (3, 8, 1))
     assert narrow(VGG19, 1) == VGG19
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [((GOOGLENET, 0), "ratio=0"), (([[1]], 2), "conv_arch has the entry")]
+)
+def test_thin_refuses_what_it_cannot_divide(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        thin(*arguments)
 
 
 @pytest.mark.parametrize("ratio", [0, -1, 65, 1000])

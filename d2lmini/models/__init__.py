@@ -61,6 +61,7 @@ narrow = checked((2, 64), (3, 256, 1))(narrow)
 nin_block = checked()(nin_block)
 nin = checked((96, 11, 4, 0), "M")(nin)
 googlenet = checked([(64, (96, 128), (16, 32), 32)])(googlenet)
+thin = checked([(64, (96, 128), (16, 32), 32)])(thin)
 vgg_cifar10 = checked((64, [3]))(vgg_cifar10)
 
 

@@ -18,7 +18,7 @@ MOST = 1_000_000  # of channels, units, pixels: beyond what any network has
 LEAST = {
     "in_channels": 1, "out_channels": 1, "num_classes": 1, "num_convs": 1, "kernel_size": 1,
     "last_kernel": 1, "stride": 1, "padding": 0, "pool_padding": 0, "image_size": None,
-    "ratio": None,
+    "ratio": 1,
 }  # fmt: skip
 STEM_ENTRIES = ([(64, 7, 2, 0)],)  # channels, kernel, stride, padding
 
