@@ -276,7 +276,8 @@ def page(nb: NotebookNode, shown: str, notes: str) -> dict:
         scripts.append(KATEX / "katex.min.js")
     state = widget_state(nb, shown)
     scripts += [HERE / "deck" / "slides.js", *([ASSETS / "widgets.js"] if state else [])]
-    code = HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".highlight")
+    colours = myst.CONFIG["sphinx"]["config"]["html_theme_options"]["pygments_light_style"]
+    code = HtmlFormatter(style=colours).get_style_defs(".highlight")
     return {
         "styles": [with_fonts(path) for path in styles] + [code],
         "scripts": [path.read_text("utf-8").replace("</script", r"<\/script") for path in scripts],

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
 from claims import HEADING
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
@@ -21,8 +22,8 @@ from pybtex.database import parse_file
 from pybtex.richtext import Text
 
 BOOK = Path(__file__).resolve().parents[1]
-EXTENSIONS = {"amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath",
-              "html_image", "substitution", "tasklist"}  # fmt: skip
+CONFIG = yaml.safe_load((BOOK.parent / "_config.yml").read_text("utf-8"))
+EXTENSIONS = CONFIG["parse"]["myst_enable_extensions"]
 TITLED = re.compile(r"(.*?)\s*<[^>]*>", re.DOTALL)  # the words of {term}`words <target>`
 # what a full stop inside does not end
 WHOLE = re.compile(r"\{[\w:]+\}`[^`]*`|`[^`]*`|\$[^$]*\$|\]\([^)]*\)")
@@ -108,7 +109,7 @@ class Renderer(RendererHTML):
     colon_fence = fence
 
 
-PARSER = create_md_parser(MdParserConfig(enable_extensions=EXTENSIONS), Renderer)
+PARSER = create_md_parser(MdParserConfig(enable_extensions=set(EXTENSIONS)), Renderer)
 for rule in ("myst_role", "myst_target", "myst_line_comment", "myst_block_break"):
     PARSER.renderer.rules[rule] = getattr(PARSER.renderer, rule)  # MyST's plugins bring their own
 

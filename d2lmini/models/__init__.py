@@ -50,18 +50,22 @@ __all__ = [
 ]  # fmt: skip
 
 
-# what the chapters define, to the letter, with a check of the arguments around it; examples: what
-# `conv_arch` may hold
+# examples of what `conv_arch` may hold
+ALEXNET_ENTRIES = (96, 11, 4, 0), "M"  # NiN's too: channels, kernel, stride, padding
+VGG_ENTRIES = (2, 64), (3, 256, 1)  # convolutions, channels, the last one's kernel
+GOOGLENET_STAGE = [(64, (96, 128), (16, 32), 32)]
+
+# what the chapters define, to the letter, with a check of the arguments around it
 lenet = checked()(lenet)
-alexnet = checked((96, 11, 4, 0), "M")(alexnet)
+alexnet = checked(*ALEXNET_ENTRIES)(alexnet)
 vgg_block = checked()(vgg_block)
-vgg = checked((2, 64), (3, 256, 1))(vgg)
-vgg_pooled = checked((2, 64), (3, 256, 1))(vgg_pooled)
-narrow = checked((2, 64), (3, 256, 1))(narrow)
+vgg = checked(*VGG_ENTRIES)(vgg)
+vgg_pooled = checked(*VGG_ENTRIES)(vgg_pooled)
+narrow = checked(*VGG_ENTRIES)(narrow)
 nin_block = checked()(nin_block)
-nin = checked((96, 11, 4, 0), "M")(nin)
-googlenet = checked([(64, (96, 128), (16, 32), 32)])(googlenet)
-thin = checked([(64, (96, 128), (16, 32), 32)])(thin)
+nin = checked(*ALEXNET_ENTRIES)(nin)
+googlenet = checked(GOOGLENET_STAGE)(googlenet)
+thin = checked(GOOGLENET_STAGE)(thin)
 vgg_cifar10 = checked((64, [3]))(vgg_cifar10)
 
 

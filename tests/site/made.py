@@ -61,11 +61,19 @@ def run_build(output: Path, source: Path) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-class StrictHost(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder below `PLACE`, and nothing else, under `POLICY`."""
+class PlainHost(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder."""
+
+    place = ""
 
     def log_message(self, *args):
         pass
+
+
+class StrictHost(PlainHost):
+    """Serves a folder below `PLACE`, and nothing else, under `POLICY`."""
+
+    place = PLACE
 
     def translate_path(self, path):
         below = path.removeprefix(quote(PLACE))
@@ -77,10 +85,10 @@ class StrictHost(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path):
-    """The address of a folder on a strict host."""
-    handler = functools.partial(StrictHost, directory=str(folder))
+def served(folder: Path, host=StrictHost):
+    """The address of a folder, on a strict host unless another is given."""
+    handler = functools.partial(host, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}{quote(PLACE)}"
+        yield f"http://127.0.0.1:{server.server_port}{quote(host.place)}"
         server.shutdown()

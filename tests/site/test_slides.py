@@ -1,18 +1,15 @@
 """The lectures that book/slides makes of the chapters: one file each, without another host."""
 
-import functools
-import http.server
 import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from made import REPOSITORY
+from made import REPOSITORY, PlainHost, served
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 SLIDES = REPOSITORY / "book" / "slides"
@@ -47,11 +44,6 @@ LAID_OUT = """
 """
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="module")
 def lectures(tmp_path_factory) -> Path:
     """A folder with the lectures and nothing else, made as book/teaching.md says."""
@@ -72,11 +64,8 @@ def address(request, lectures):
     if request.param == "file":
         yield lectures.as_uri()
         return
-    handler = functools.partial(Quiet, directory=str(lectures))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(lectures, PlainHost) as where:
+        yield where
 
 
 def started(visit):
