@@ -5,6 +5,7 @@ A look at a loss makes the loop wait for a GPU, so there it is looked at once in
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from d2lmini.record import Record
+from d2lmini.record import Divergence, Record
 
 LARGEST_LOSS = 1e6  # at the start it is about the logarithm of the number of classes
 BATCHES_BETWEEN_LOOKS = 100  # on a GPU; on the CPU a loss can be read at once
@@ -21,9 +22,15 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Diverged(FloatingPointError):
-    """The loss or the weights have grown out of bounds; `record` holds the epochs before."""
+    """The loss or the weights have grown out of bounds, at `divergence`.
 
-    record: Record | None = None
+    record: of the run so far, once `train_ch6` has let it go.
+    """
+
+    def __init__(self, message: str, divergence: Divergence) -> None:
+        super().__init__(message)
+        self.divergence = divergence
+        self.record: Record | None = None
 
 
 class LossWatch:
@@ -51,19 +58,20 @@ class LossWatch:
         for loss, rate in zip(torch.stack(losses).tolist(), rates, strict=True):
             self.batches += 1
             if not loss <= LARGEST_LOSS:  # NaN is not, either
-                raise Diverged(f"the loss is {loss:.3g} {self._where(rate)}; {self._advice(X)}")
+                raise self._diverged(f"the loss is {loss:.3g}", loss, rate, X)
 
     def check_weights(self, net: nn.Module, rate: float) -> None:
         """After the epoch's last step, whose outcome no loss has shown yet."""
         finite = [parameter.detach().isfinite().all() for parameter in net.parameters()]
         if finite and not torch.stack(finite).all():
-            raise Diverged(
-                f"a weight is not finite after the step {self._where(rate)}; {self._advice()}"
-            )
+            raise self._diverged("a weight is not finite after the step", math.nan, rate)
 
-    def _where(self, rate: float) -> str:
+    def _diverged(self, what: str, loss: float, rate: float, X: Tensor | None = None) -> Diverged:
         of = f" of {self.num_batches}" if self.num_batches else ""
-        return f"in epoch {self.epoch}, batch {self.batches}{of}, at the rate {rate:g}"
+        where = f"in epoch {self.epoch}, batch {self.batches}{of}, at the rate {rate:g}"
+        loss = loss if math.isfinite(loss) else math.nan
+        divergence = Divergence(self.epoch, self.batches, loss, rate)
+        return Diverged(f"{what} {where}; {self._advice(X)}", divergence)
 
     def _advice(self, X: Tensor | None = None) -> str:
         if self.every == 1 and X is not None and not X.isfinite().all():

@@ -15,11 +15,12 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 RECORDS = Path(__file__).parent / "records"
 # what reading something else than a record raises; deep nesting and numbers of any length are JSON
 UNREADABLE = (ValueError, RecursionError, OverflowError)
+Numbers = TypeVar("Numbers", "EpochStats", "Divergence")
 ABANDONED = 3600  # seconds without a change; then whoever wrote a draft is gone
 
 
@@ -40,31 +41,45 @@ class EpochStats:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """Where a run went out of bounds. `loss`: of that batch, before its step; NaN if it was no
+    finite number, or still a number, but a weight was none after the step."""
+
+    epoch: int  # from 1
+    batch: int  # from 1, in the epoch
+    loss: float
+    lr: float
+
+
+@dataclass(frozen=True)
 class Record:
     """A training run: its history by epoch, the settings it ran with, and the machine.
 
     settings: num_epochs, lr, optimizer, seed, precision … of the call to `train_ch6`;
     environment: processor, cores, versions. wall_seconds: from the start of the process to the
-    last test figure, where that was measured.
+    last test figure, where that was measured. diverged: where the run ended, if it did so before
+    its time; the history then holds the epochs before.
     """
 
     history: tuple[EpochStats, ...]
     settings: dict[str, Any]
     environment: dict[str, Any]
     wall_seconds: float | None = None
+    diverged: Divergence | None = None
 
     @property
     def train_loss(self) -> float:
-        return self.history[-1].train_loss
+        """In the last epoch; NaN for a run that diverged, as are the two that follow."""
+        return self.history[-1].train_loss if self.diverged is None else math.nan
 
     @property
     def train_acc(self) -> float:
-        return self.history[-1].train_acc
+        return self.history[-1].train_acc if self.diverged is None else math.nan
 
     @property
     def test_acc(self) -> float:
         """After the last epoch; the best of all epochs would be chosen on the test set."""
-        return self.history[-1].test_acc
+        return self.history[-1].test_acc if self.diverged is None else math.nan
 
     @property
     def seconds(self) -> float:
@@ -73,14 +88,15 @@ class Record:
 
     @property
     def examples_per_second(self) -> float:
-        """End to end, loading included."""
-        return sum(e.examples for e in self.history) / self.seconds
+        """End to end, loading included; NaN for a run that diverged in its first epoch."""
+        return sum(e.examples for e in self.history) / self.seconds if self.history else math.nan
 
     @property
     def compute_examples_per_second(self) -> float:
-        """Without the time spent waiting for the loader."""
+        """Without the time spent waiting for the loader; NaN as above."""
         waiting = sum(e.load_seconds for e in self.history)
-        return sum(e.examples for e in self.history) / (self.seconds - waiting)
+        seconds = self.seconds - waiting
+        return sum(e.examples for e in self.history) / seconds if self.history else math.nan
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write JSON; an older file is replaced only once the new one is complete."""
@@ -99,9 +115,14 @@ class Record:
     def to_json(self) -> str:
         """In a line of JSON; a loss that is no number (a run that diverged) becomes null."""
         content = asdict(self)
-        for epoch in content["history"]:
-            if not math.isfinite(epoch["train_loss"]):
-                epoch["train_loss"] = None
+        losses = [(epoch, "train_loss") for epoch in content["history"]]
+        if self.diverged is None:
+            del content["diverged"]
+        else:
+            losses.append((content["diverged"], "loss"))
+        for part, name in losses:
+            if not math.isfinite(part[name]):
+                part[name] = None
         return json.dumps(content, allow_nan=False)
 
     @classmethod
@@ -113,18 +134,23 @@ class Record:
         wall_seconds = content.get("wall_seconds")
         if wall_seconds is not None:
             _part(content, "wall_seconds", int, float)
-        return cls(tuple(map(_epoch_from, history)), settings, environment, wall_seconds)
+        epochs = tuple(_numbers(EpochStats, epoch) for epoch in history)
+        diverged = content.get("diverged")
+        if diverged is not None:
+            diverged = _numbers(Divergence, diverged)
+        return cls(epochs, settings, environment, wall_seconds, diverged)
 
 
-def _epoch_from(content: Any) -> EpochStats:
+def _numbers(cls: type[Numbers], content: Any) -> Numbers:
+    """A dataclass of numbers from parsed JSON."""
     values: dict[str, Any] = {}
-    for field in fields(EpochStats):
-        kinds = (int,) if field.type == "int" else (int, float)
-        if field.name == "train_loss":
+    for field in fields(cls):
+        kinds: tuple[type, ...] = (int,) if field.type == "int" else (int, float)
+        if field.name in ("train_loss", "loss"):
             kinds = (type(None), *kinds)  # null: of a run that diverged
         value = _part(content, field.name, *kinds)
         values[field.name] = math.nan if value is None else value
-    return EpochStats(**values)
+    return cls(**values)
 
 
 def _part(content: Any, name: str, *kinds: type) -> Any:
@@ -167,10 +193,18 @@ def load_records(name: str | os.PathLike[str], variant: str | None = None) -> tu
 
 
 def spread(records: Iterable[Record]) -> str:
-    """Their test accuracies in a line: the lowest, the highest, the mean, and of how many runs."""
-    found = sorted(record.test_acc for record in records)
+    """Their test accuracies in a line: the lowest, the highest, the mean, and of how many runs.
+
+    Runs that diverged have none; their number is told beside.
+    """
+    records = list(records)
+    found = sorted(record.test_acc for record in records if record.diverged is None)
+    lost = f"{len(records) - len(found)} diverged" if len(found) < len(records) else ""
+    if not found:
+        return lost or "no runs"
     mean = sum(found) / len(found)
-    return f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, n = {len(found)}"
+    line = f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, n = {len(found)}"
+    return f"{line}; {lost}" if lost else line
 
 
 def save_records(records: Iterable[Record], path: str | os.PathLike[str]) -> None:

@@ -77,10 +77,10 @@ def record_experiment(
 
     report: is told of every epoch in a line; None writes them to stderr. shard: run only what is
     missing of that part, and keep it in the part's file.
-    Raises FloatingPointError at the end, naming the runs, if some diverged: they stay missing.
+    A run that diverges ends there, and is recorded so.
     """
     to_do = missing(experiment, folder, shard)
-    progress, diverged = _Progress(to_do, report or _to_stderr), []
+    progress = _Progress(to_do, report or _to_stderr)
     for variant, seed in _runs(experiment):
         checkpoint = _checkpoint(experiment, variant, seed, folder)
         if (variant, seed) not in to_do:
@@ -89,16 +89,10 @@ def record_experiment(
         elif experiment.fresh_process:
             progress.finished(record_in_fresh_process(experiment, variant, seed, folder, shard))
         else:
-            try:
-                result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
-            except Diverged as error:
-                diverged += [f"{variant.name}, seed {seed}: {error}"]
-            else:
-                _add(result, experiment, records_file(experiment, folder, shard))
+            result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
+            _add(result, experiment, records_file(experiment, folder, shard))
             checkpoint.unlink(missing_ok=True)
-            progress.finished()
-    if diverged:
-        raise FloatingPointError("not recorded, since they diverged: " + "; ".join(diverged))
+            progress.finished(result)
     return tuple(_recorded(experiment, folder, shard))
 
 
@@ -139,28 +133,36 @@ def train_run(
     checkpoint: Path | None = None,
     on_epoch: Callable[[Record], object] | None = None,
 ) -> Record:
-    """Train one variant with one seed. With a checkpoint it goes on from the last epoch."""
+    """Train one variant with one seed, to its end or to where it diverges.
+
+    With a checkpoint it goes on from the last epoch.
+    """
     recipe = variant.recipe
     set_seed(seed)  # init=None keeps the weights that the net is built with
     net = build_net(variant.model, variant.options, recipe)
     train_iter, test_iter = load(recipe, seed)
-    with contextlib.redirect_stdout(io.StringIO()):  # train_ch6's closing lines
-        record = train_ch6(
-            net,
-            train_iter,
-            test_iter,
-            recipe.stop_after or recipe.num_epochs,
-            recipe.lr,
-            optimizer=recipe.optimizer,
-            schedule=schedule_of(recipe),
-            init=recipe.init,
-            seed=seed,
-            precision=recipe.precision,
-            label_smoothing=recipe.label_smoothing,
-            checkpoint=checkpoint,
-            on_epoch=on_epoch,
-            plot=False,
-        )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # train_ch6's closing lines
+            record = train_ch6(
+                net,
+                train_iter,
+                test_iter,
+                recipe.stop_after or recipe.num_epochs,
+                recipe.lr,
+                optimizer=recipe.optimizer,
+                schedule=schedule_of(recipe),
+                init=recipe.init,
+                seed=seed,
+                precision=recipe.precision,
+                label_smoothing=recipe.label_smoothing,
+                checkpoint=checkpoint,
+                on_epoch=on_epoch,
+                plot=False,
+            )
+    except Diverged as error:
+        if error.record is None:
+            raise
+        record = error.record
     if "interrupted" in record.settings:  # in a notebook; the checkpoint stays
         raise KeyboardInterrupt
     settings = record.settings | _identity(experiment, variant, seed)
@@ -264,10 +266,12 @@ class _Progress:
             f"epoch {last.epoch}/{epochs}: accuracy {last.test_acc:.4f}",
         )
 
-    def finished(self, timed: Record | None = None) -> None:
+    def finished(self, run: Record) -> None:
         self.done += products(self.runs[self.number][0])
-        if timed is not None:  # in a process of its own, whose epochs were not seen
-            self._say(self.done, f"accuracy {timed.test_acc:.4f} after {timed.wall_seconds:.0f} s")
+        if (end := run.diverged) is not None:
+            self._say(self.done, f"diverged in epoch {end.epoch}, batch {end.batch}")
+        elif run.wall_seconds is not None:  # in a process of its own, whose epochs were not seen
+            self._say(self.done, f"accuracy {run.test_acc:.4f} after {run.wall_seconds:.0f} s")
         self.number += 1
 
     def _say(self, done: float, what: str) -> None:

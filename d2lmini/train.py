@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -202,7 +202,7 @@ class _Run:
                     if on_epoch is not None:
                         on_epoch(self.record)
         except Diverged as error:
-            error.record = self.record
+            error.record = replace(self.record, diverged=error.divergence)
             raise
         except KeyboardInterrupt:
             if not self.history or not in_notebook():

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import d2lmini as d2l
-from d2lmini import Record, load_records, spread
+from d2lmini import Divergence, Record, load_records, spread
 from d2lmini.__main__ import main
 from d2lmini.experiments import (
     CHAPTERS,
@@ -327,7 +327,8 @@ def test_the_command_splits_and_merges(planned, recorded, tmp_path, capsys):
 def test_a_diverged_run_is_still_json(recorded, tmp_path):
     _, runs, _ = recorded
     lost = replace(runs[0].history[-1], train_loss=math.nan)
-    run = replace(runs[0], history=(*runs[0].history[:-1], lost))
+    history = (*runs[0].history[:-1], lost)
+    run = replace(runs[0], history=history, diverged=Divergence(3, 2, math.inf, 0.5))
     run.save(tmp_path / "one.json")
     save_records([run], tmp_path / "all.json")
     for path in tmp_path.iterdir():
@@ -339,6 +340,7 @@ def test_a_diverged_run_is_still_json(recorded, tmp_path):
     for back in (Record.load(tmp_path / "one.json"), *load_records(tmp_path / "all.json")):
         assert math.isnan(back.train_loss)
         assert back.history[:-1] == run.history[:-1]
+        assert back.diverged.batch == 2 and math.isnan(back.diverged.loss)
 
 
 def test_an_unknown_record_lists_the_known():
@@ -382,7 +384,8 @@ def test_every_record_is_of_an_experiment_as_planned_now(path):
     assert len(runs) == planned - len(missing(experiment)) > 0
     for run in runs:
         recipe = run.settings["recipe"]
-        assert len(run.history) == (recipe["stop_after"] or recipe["num_epochs"])
+        epochs = recipe["stop_after"] or recipe["num_epochs"]
+        assert len(run.history) == (run.diverged.epoch - 1 if run.diverged else epochs)
         assert f" {len(runs)}/{planned} " in overview()
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lmini as d2l
-from d2lmini import Record, evaluate_accuracy, load_records
+from d2lmini import Record, evaluate_accuracy, load_records, spread
 from d2lmini.checkpoint import read_checkpoint
 from d2lmini.experiments import Experiment
 from d2lmini.faults import BATCHES_BETWEEN_LOOKS, Diverged, LossWatch
@@ -356,6 +356,8 @@ WRONG_PARTS = [
     (["settings", "lr"], math.nan, "Out of range"),
     (["environment"], None, "environment=None"),
     (["wall_seconds"], "9", "wall_seconds='9'"),
+    (["diverged"], 3, "'epoch' in 3"),
+    (["diverged"], {"epoch": 1, "batch": "3"}, "batch='3'"),
 ]  # fmt: skip
 
 
@@ -511,7 +513,10 @@ def test_a_divergence_is_named_by_its_batch_and_rate(lr, every, monkeypatch):
     told = str(caught.value)
     assert f"in epoch {epoch}, batch {batch} of 4, at the rate {lr:g};" in told
     assert f"try lr={lr / 10:g}, or schedule=" in told
-    assert len(caught.value.record.history) == epoch - 1
+    run = caught.value.record
+    assert len(run.history) == epoch - 1
+    assert (run.diverged.epoch, run.diverged.batch, run.diverged.lr) == (epoch, batch, lr)
+    assert not run.diverged.loss <= 1e6 and math.isnan(run.test_acc)
 
 
 @pytest.mark.parametrize(
@@ -575,16 +580,22 @@ def test_on_a_gpu_no_batch_waits_for_the_device(monkeypatch):
     assert 0 < counts[0] == counts[1]
 
 
-def test_a_sweep_goes_on_after_a_run_that_diverges(tmp_path):
+def test_a_sweep_records_where_a_run_diverged_and_goes_on(tmp_path):
     recipe = replace(TINY.variants[0].recipe, num_epochs=1, subset=200, validation=100)
     (tiny,) = TINY.variants
     wild = replace(recipe, lr=1e30, optimizer="sgd")
     variants = (replace(tiny, name="wild", recipe=wild, seeds=1), replace(tiny, recipe=recipe))
     sweep = Experiment("tiny", "", variants)
-    with pytest.raises(FloatingPointError, match=r"not recorded.*wild, seed 0: .*epoch 1, batch"):
-        record_experiment(sweep, tmp_path, lambda line: None)
-    assert len(load_records(tmp_path / "tiny.json")) == 2
-    assert [(v.name, seed) for v, seed in missing(sweep, tmp_path)] == [("wild", 0)]
+    lines = []
+    record_experiment(sweep, tmp_path, lines.append)
+    lost, *others = runs = load_records(tmp_path / "tiny.json")
+    end = lost.diverged
+    assert lost.history == () and end.epoch == 1 and end.lr > 1e29
+    assert lines[0].startswith(f"1/3 wild, seed 0, diverged in epoch 1, batch {end.batch};")
+    assert [run.diverged for run in others] == [None, None] and missing(sweep, tmp_path) == []
+    assert math.isnan(lost.examples_per_second)
+    assert math.isnan(lost.compute_examples_per_second)
+    assert spread(runs) == f"{spread(others)}; 1 diverged" and spread([lost]) == "1 diverged"
 
 
 # ---- memory -----------------------------------------------------------------------------------

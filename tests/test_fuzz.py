@@ -43,7 +43,7 @@ from d2lmini.grading.sheet import Row, to_csv
 from d2lmini.grading.submissions import find_submissions
 from d2lmini.grading.worker import read_notebook
 from d2lmini.models import alexnet, googlenet, lenet, narrow, nin, vgg, vgg_block, vgg_cifar10
-from d2lmini.record import EpochStats, Record
+from d2lmini.record import Divergence, EpochStats, Record
 from d2lmini.summary import summarize
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir(), "hypothesis"))  # not the tree
@@ -573,7 +573,8 @@ def test_spoiled_npz_archives_are_value_errors(content):
 
 
 EPOCHS = tuple(EpochStats(i, 0.5, 0.8, 0.7, 1.5, 0.1, 0.2, 600, 0.1) for i in (1, 2))
-RECORD = json.loads(Record(EPOCHS, {"lr": 0.1, "seed": 0}, {"cores": 2}, 9.0).to_json())
+END_OF_ONE = Divergence(3, 7, math.nan, 0.1)
+RECORD = json.loads(Record(EPOCHS, {"lr": 0.1, "seed": 0}, {"cores": 2}, 9.0, END_OF_ONE).to_json())
 JSON = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
@@ -591,11 +592,12 @@ EPOCH = st.builds(
     EpochStats, counts(99), st.floats(), NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, counts(99), NUMBER
 )
 SETTINGS = st.dictionaries(st.text(max_size=5), JSON, max_size=3)
+END = st.none() | st.builds(Divergence, counts(99), counts(999), st.floats(), NUMBER)
 
 
-@fuzz(60, 1_000, st.lists(EPOCH, max_size=3), SETTINGS, SETTINGS, st.none() | NUMBER)
-def test_a_saved_record_is_read_as_it_was(history, settings, environment, seconds):
-    record = Record(tuple(history), settings, environment, seconds)
+@fuzz(60, 1_000, st.lists(EPOCH, max_size=3), SETTINGS, SETTINGS, st.none() | NUMBER, END)
+def test_a_saved_record_is_read_as_it_was(history, settings, environment, seconds, end):
+    record = Record(tuple(history), settings, environment, seconds, end)
     assume("nan" not in repr(settings) + repr(environment))
     assume("inf" not in repr(settings) + repr(environment))
     with file_of(b"", "record.json") as path:
@@ -605,6 +607,9 @@ def test_a_saved_record_is_read_as_it_was(history, settings, environment, second
         loss = epoch.train_loss if math.isfinite(epoch.train_loss) else math.nan
         assert repr(again) == repr(replace(epoch, train_loss=loss))  # nan is not equal to itself
     assert (read.settings, read.environment, read.wall_seconds) == (settings, environment, seconds)
+    if end is not None and not math.isfinite(end.loss):
+        end = replace(end, loss=math.nan)
+    assert repr(read.diverged) == repr(end)
 
 
 CHANGED_RECORD = st.one_of(with_one_changed(RECORD, JSON), JSON)

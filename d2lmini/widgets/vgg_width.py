@@ -166,11 +166,11 @@ COSTS = {"parameters": "parameters", "macs": "MACs", "memory_bytes": "outputs' m
 
 
 def recorded_runs() -> list[dict[str, Any]]:
-    """Every recorded run of a VGG by the chapter's recipe: what it was, and accuracy by epoch."""
+    """Every run of a VGG recorded to its end by the chapter's recipe: what, and its accuracies."""
     runs = []
     for record in (run for file in sorted(RECORDS.glob("*.json")) for run in load_records(file)):
         form = _form(record.settings)
-        if form is not None:
+        if form is not None and record.diverged is None:
             accuracy = [round(epoch.test_acc, 4) for epoch in record.history]
             runs.append({**form, "seed": record.settings["seed"], "accuracy": accuracy})
     return runs
