@@ -52,6 +52,10 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     report = yield
     notebook = getattr(item.parent, "nb", None)
+    if notebook is not None and call.when == "call" and report.passed and item.parent.timed_out:
+        # nbval interrupts the cell, which may take that well, as train_ch6 does
+        seconds = item.config.option.nbval_cell_timeout
+        report.outcome, report.longrepr = "failed", f"interrupted after {seconds:g} seconds"
     if report.failed and notebook is not None:
         from rerun import place
 

@@ -85,6 +85,19 @@ def test_make_test_names_chapter_and_cell(notebook, settings):
     assert "learns nothing" in done.stdout
 
 
+def test_a_cell_that_takes_its_interruption_well_is_not_passed(notebook, settings):
+    notebook("""
+import time
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    pass
+""")
+    done = run("-m", "pytest", "chapters", "--nbval-cell-timeout=2", cwd=settings)
+    assert done.returncode == 1
+    assert "interrupted after 2 seconds" in done.stdout and f"chapters/{WHERE}" in done.stdout
+
+
 # Matplotlib says after five seconds that it is looking for fonts: here at once
 FIRST_PLOT = """
 import threading
