@@ -2,7 +2,8 @@
 
 Installs D2L from the package index into benchmarks/.d2l (never into .venv), runs every
 measurement in a process of its own, one at a time, the two sides in turn, and writes results.json
-and results.md. `--long` adds the trainings of ten minutes (`make bench-long`).
+and results.md; on a machine without fast bf16, results-fp32.json and results-fp32.md. `--long` adds
+the trainings of ten minutes (`make bench-long`).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from statistics import median
 from one import CASES, macs
 
 from d2lmini.data import FASHION_MNIST_SHA256, PACKAGED_DATASETS, cifar10
-from d2lmini.device import describe_environment, try_gpu
+from d2lmini.device import describe_environment, has_fast_bf16, try_gpu
 from d2lmini.recorder import find_experiment, record_in_fresh_process
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,10 @@ D2L_PACKAGES = (
     "charset-normalizer", "idna",
 )  # fmt: skip
 REPEATS = 3  # of each side of a comparison, in turn; the medians are compared
+FAST_BF16 = has_fast_bf16(try_gpu())
+RESULTS = HERE / ("results" if FAST_BF16 else "results-fp32")
 RATIOS = {"LeNet": 4.0, "AlexNet": 2.2, "VGG-11/4": 3.4, "NiN": 2.8, "GoogLeNet": 2.5}
+RATIO_IN_FP32 = 1.0  # never slower
 LOADER_RATIO = 3.0
 SHARES = {"AlexNet": 0.75, "VGG-11/4": 0.75}  # of the bf16 matrix product's rate
 DATA_SET_MB = 60
@@ -49,7 +53,7 @@ def main():
     )  # fmt: skip
     arguments = parser.parse_args()
     install_d2l()
-    path = HERE / "results.json"
+    path = RESULTS.with_suffix(".json")
     kept = path.exists() and arguments.only is not PARTS
     results = json.loads(path.read_text(encoding="utf-8")) if kept else {}
     results["environment"] = asdict(describe_environment(try_gpu()))
@@ -57,7 +61,7 @@ def main():
         results[part] = MEASURE[part](arguments.long)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = write_up(results)
-    (HERE / "results.md").write_text(text, encoding="utf-8")
+    RESULTS.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
@@ -98,7 +102,7 @@ def measure(*arguments):
 
 def compare(what, *arguments):
     """Medians of both sides' rates, each measured REPEATS times, in turn."""
-    sides = ("d2l", "ours", "fp32") if what == "train" else ("d2l", "ours")
+    sides = ("d2l", "ours", "fp32") if what == "train" and FAST_BF16 else ("d2l", "ours")
     rates = {side: [] for side in sides}
     for _ in range(REPEATS):
         for side in sides:
@@ -145,32 +149,37 @@ def has_cifar10():
 def write_up(results):
     """results.md: the machine, one table of ratios, times to accuracy, profiles."""
     environment, limit = results["environment"], results["limit"]
+    precision = "bf16" if "bf16" in limit else "fp32"
+    rates_of = " and ".join(f"{limit[kind]:.0f} GFLOP/s in {kind}" for kind in limit)
     lines = [
         "# Speed",
         "",
         f"Made by `make bench`. {environment['processor']}, {environment['cores']} cores, "
         f"{environment['threads']} threads; torch {environment['torch']}, Python "
-        f"{environment['python']}. The machine's limit: products of square matrices at "
-        f"{limit['bf16']:.0f} GFLOP/s in bf16, {limit['fp32']:.0f} in fp32.",
+        f"{environment['python']}. The machine's limit: products of square matrices at {rates_of}"
+        + ("." if precision == "bf16" else "; it has no fast bf16, so ours trains in fp32, too."),
         "",
         "Examples per second, end to end, loading included: D2L 0.17.6's own "
         "`load_data_fashion_mnist` and `train_ch6` against ours, same net, batch and input size, "
         f"each the median of {REPEATS} runs in turn. *Limit*: our products of a step (forward "
-        "and backward, 2 floating-point operations each) as a share of the bf16 limit. With "
-        "`--only`, parts are measured at different times, and a shared machine's speed drifts.",
+        "and backward, 2 floating-point operations each) as a share of the limit in "
+        f"{precision}. With `--only`, parts are measured at different times, and a shared "
+        "machine's speed drifts.",
         "",
         "| network | input | batch | D2L | ours, fp32 | ours | ratio | wanted | limit | wanted |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rates in results["train"].items():
         case = CASES[name]
-        share = rates["gflops"] / limit["bf16"]
-        wanted = f"{SHARES[name]:.0%}" if name in SHARES else ""
+        fp32 = rates.get("fp32", rates["ours"])
+        ratio, share = rates["ours"] / rates["d2l"], rates["gflops"] / limit[precision]
+        least = RATIOS[name] if precision == "bf16" else RATIO_IN_FP32
+        part = SHARES.get(name, 0) if precision == "bf16" else 0
         lines += [
             f"| {name} | {case.size} | {case.batch_size} | {rates['d2l']:,.0f} | "
-            f"{rates['fp32']:,.0f} ({rates['fp32'] / rates['d2l']:.2f} ×) | {rates['ours']:,.0f} | "
-            f"{mark(rates['ours'] / rates['d2l'], RATIOS[name], ' ×', '.2f')} | "
-            f"{RATIOS[name]} × | {mark(share, SHARES.get(name, 0), '', '.0%')} | {wanted} |"
+            f"{fp32:,.0f} ({fp32 / rates['d2l']:.2f} ×) | {rates['ours']:,.0f} | "
+            f"{mark(ratio, least, ' ×', '.2f')} | {least} × | {mark(share, part, '', '.0%')} | "
+            f"{f'{part:.0%}' if part else ''} |"
         ]
     load, memory = results["load"], results["memory"]
     lines += [
