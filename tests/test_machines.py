@@ -28,9 +28,8 @@ from d2lmini.grading import submissions, worker
 from d2lmini.recorder import _checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MOST_MEMORY = (
-    2 * 2**30
-)  # bytes; half of a machine of 4 GiB is the system's, Jupyter's and the browser's
+# bytes: half of a machine's 4 GiB; the rest is the system's, Jupyter's and the browser's
+MOST_MEMORY = 2 * 2**30
 NOWHERE = os.devnull + "/home"  # a HOME in which not even root can write
 # an old laptop: a plain locale, no Unicode, one thread, AVX2 and nothing newer; no display
 OLD = {
