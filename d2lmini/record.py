@@ -199,12 +199,12 @@ def spread(records: Iterable[Record]) -> str:
     """
     records = list(records)
     found = sorted(record.test_acc for record in records if record.diverged is None)
-    lost = f"{len(records) - len(found)} diverged" if len(found) < len(records) else ""
-    if not found:
-        return lost or "no runs"
-    mean = sum(found) / len(found)
-    line = f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, n = {len(found)}"
-    return f"{line}; {lost}" if lost else line
+    line = f"n = {len(found)}"
+    if found:
+        mean = sum(found) / len(found)
+        line = f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, {line}"
+    lost = len(records) - len(found)
+    return f"{line}; {lost} diverged" if lost else line
 
 
 def save_records(records: Iterable[Record], path: str | os.PathLike[str]) -> None:

@@ -595,7 +595,7 @@ def test_a_sweep_records_where_a_run_diverged_and_goes_on(tmp_path):
     assert [run.diverged for run in others] == [None, None] and missing(sweep, tmp_path) == []
     assert math.isnan(lost.examples_per_second)
     assert math.isnan(lost.compute_examples_per_second)
-    assert spread(runs) == f"{spread(others)}; 1 diverged" and spread([lost]) == "1 diverged"
+    assert spread(runs) == f"{spread(others)}; 1 diverged" and spread([lost]) == "n = 0; 1 diverged"
 
 
 # ---- memory -----------------------------------------------------------------------------------

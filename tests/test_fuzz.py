@@ -573,8 +573,8 @@ def test_spoiled_npz_archives_are_value_errors(content):
 
 
 EPOCHS = tuple(EpochStats(i, 0.5, 0.8, 0.7, 1.5, 0.1, 0.2, 600, 0.1) for i in (1, 2))
-END_OF_ONE = Divergence(3, 7, math.nan, 0.1)
-RECORD = json.loads(Record(EPOCHS, {"lr": 0.1, "seed": 0}, {"cores": 2}, 9.0, END_OF_ONE).to_json())
+DIVERGED = Divergence(3, 7, math.nan, 0.1)
+RECORD = json.loads(Record(EPOCHS, {"lr": 0.1, "seed": 0}, {"cores": 2}, 9.0, DIVERGED).to_json())
 JSON = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),

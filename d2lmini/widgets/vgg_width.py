@@ -166,7 +166,8 @@ COSTS = {"parameters": "parameters", "macs": "MACs", "memory_bytes": "outputs' m
 
 
 def recorded_runs() -> list[dict[str, Any]]:
-    """Every run of a VGG recorded to its end by the chapter's recipe: what, and its accuracies."""
+    """Every run of a VGG by the chapter's recipe that was recorded to its end: what it was, and
+    accuracy by epoch."""
     runs = []
     for record in (run for file in sorted(RECORDS.glob("*.json")) for run in load_records(file)):
         form = _form(record.settings)
