@@ -22,9 +22,9 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 class Diverged(FloatingPointError):
-    """The loss or the weights have grown out of bounds, at `divergence`.
+    """The loss or the weights have grown out of bounds: where, is `divergence`.
 
-    record: of the run so far, once `train_ch6` has let it go.
+    record: the epochs before it, as `train_ch6` hands them on.
     """
 
     def __init__(self, message: str, divergence: Divergence) -> None:

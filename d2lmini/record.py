@@ -42,8 +42,8 @@ class EpochStats:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a run went out of bounds. `loss`: of that batch, before its step; NaN if it was no
-    finite number, or still a number, but a weight was none after the step."""
+    """Where a run went out of bounds. `loss`: of that batch, before its step; NaN if it was not
+    finite, or if a weight was not after the step. `lr`: of that step."""
 
     epoch: int  # from 1
     batch: int  # from 1, in the epoch
