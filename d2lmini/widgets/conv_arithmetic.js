@@ -91,26 +91,32 @@ function gridHtml({ x, y, unit }, columns, values, most, softAt = () => false) {
   const labels = values.map(signed);
   const fits = Math.max(LEGIBLE, Math.max(...labels.map((label) => label.length)) * DIGIT + 2) <= unit;
   const strength = fits ? 0.36 : 0.85; // a number must stand out from its cell
-  const shades = new Map(), texts = new Map();
-  const write = (left, top, label, soft) => {
-    const key = `${top} ${soft} ${label.length > 1 ? left : ""}`; // a row's single characters are one element
-    const { x: places = [], text = "" } = texts.get(key) ?? {};
-    texts.set(key, { x: [...places, f(left)], y: f(top), soft, text: text + label });
-  };
+  const shades = new Map(), texts = [];
+  let marks = "";
   values.forEach((value, at) => {
-    const left = x + (at % columns) * unit, top = y + Math.floor(at / columns) * unit;
+    const column = at % columns, left = x + column * unit, top = y + Math.floor(at / columns) * unit;
     const level = Math.ceil((9 * Math.abs(value)) / most) / 9;
     const key = `fill="var(--${value < 0 ? "orange" : "sky"})" fill-opacity="${(strength * level).toFixed(2)}"`;
     if (value) shades.set(key, `${shades.get(key) ?? ""}M${f(left)} ${f(top)}h${f(unit)}v${f(unit)}h${f(-unit)}z`);
-    const label = fits ? labels[at] : value < 0 && unit >= 9 ? "−" : "";
-    if (label) write(left + unit / 2, top + unit / 2 + 4, label, softAt(at));
+    if (!fits) {
+      if (value < 0 && unit >= 9) marks += `M${f(left + unit / 2 - 3)} ${f(top + unit / 2)}h6`;
+      return;
+    }
+    // a row is one element, each character at its place: laid out far sooner than an element a number
+    const soft = softAt(at);
+    if (!column || texts.at(-1).soft !== soft) texts.push({ x: [], y: top + unit / 2 + 4, soft, text: "" });
+    const row = texts.at(-1), start = left + (unit - labels[at].length * DIGIT) / 2;
+    for (let i = 0; i < labels[at].length; i++) row.x.push(f(start + i * DIGIT));
+    row.text += labels[at];
   });
   const rows = values.length / columns;
   let lines = "";
   for (let i = 0; i <= rows; i++) lines += `M${f(x)} ${f(y + i * unit)}h${f(columns * unit)}`;
   for (let i = 0; i <= columns; i++) lines += `M${f(x + i * unit)} ${f(y)}v${f(rows * unit)}`;
   return [...shades].map(([key, d]) => `<path d="${d}" ${key}/>`).join("") +
-    `<path d="${lines}" stroke="var(--line)" fill="none"/><g text-anchor="middle">${[...texts.values()].map((t) => `<text x="${t.x.join(" ")}" y="${t.y}"${t.soft ? ' class="soft"' : ""}>${t.text}</text>`).join("")}</g>`;
+    `<path d="${lines}" stroke="var(--line)" fill="none"/>` +
+    (marks && `<path d="${marks}" stroke="var(--ink)" fill="none"/>`) +
+    texts.map((t) => `<text x="${t.x.join(" ")}" y="${f(t.y)}"${t.soft ? ' class="soft"' : ""}>${t.text}</text>`).join("");
 }
 
 /** The outline of cells × cells of a panel from row and column on. */
@@ -219,7 +225,7 @@ function render({ model, el }) {
   const sum = add(scroll, "div", { class: "conv-sum" });
   add(root, "p", { class: "d2l-note" },
     "Input numbers are a photograph’s grey levels, from 0 (black) to 9, averaged down to the grid. Stronger blue is larger; orange, with a minus sign, is negative. Grey zeros are padding. Each convolution here has one channel and no bias.");
-  const fill = foldedLong(root, "The whole output in numbers");
+  const fill = folded(root, "The whole output in numbers");
   const say = speaker(root);
 
   const now = () => Math.min(model.get("step"), Math.max(0, output.length - 1));
@@ -233,11 +239,11 @@ function render({ model, el }) {
     output = convolve(image, kernel, state);
     place = layout(width, state, out);
     svg.setAttribute("viewBox", `0 0 ${width} ${place.height.toFixed(0)}`);
-    panels.innerHTML = drawPanels(place, state, image, kernel, output, out, pattern);
+    rewrite(panels, drawPanels(place, state, image, kernel, output, out, pattern));
 
     const steps = (n + 2 * p - k) / s, exact = Number.isInteger(steps);
-    formula.innerHTML = `output side = ⌊(n + 2p − k) / s⌋ + 1 <span>= ⌊(${n} + 2·${p} − ${k}) / ${s}⌋ + 1</span>` +
-      ` <span>= ${exact ? "" : "⌊"}${signed(Number(steps.toFixed(2)))}${exact ? "" : "⌋"} + 1</span> <b>= ${signed(outputSize(n, state))}</b>${out ? "" : ", so there is none"}`;
+    rewrite(formula, `output side = ⌊(n + 2p − k) / s⌋ + 1 <span>= ⌊(${n} + 2·${p} − ${k}) / ${s}⌋ + 1</span>` +
+      ` <span>= ${exact ? "" : "⌊"}${signed(Number(steps.toFixed(2)))}${exact ? "" : "⌋"} + 1</span> <b>= ${signed(outputSize(n, state))}</b>${out ? "" : ", so there is none"}`);
     const unused = unusedCells(state, out);
     verdict.className = `conv-verdict${out ? "" : " d2l-error"}`;
     verdict.textContent = out
@@ -258,12 +264,12 @@ function render({ model, el }) {
   function drawStep() {
     const step = now(), row = out && Math.floor(step / out), column = out && step % out;
     const rows = out ? products(image, kernel, state, row, column) : null;
-    pane.innerHTML = drawWindow(place, state, rows, row, column);
+    rewrite(pane, drawWindow(place, state, rows, row, column));
     walker.value = step;
     walker.setAttribute("aria-valuetext", where(step));
     walker.nextElementSibling.textContent = where(step);
     sum.style.gridTemplateColumns = `repeat(${state.kernel + 1}, max-content)`;
-    sum.innerHTML = rows ? sumHtml(rows) : "";
+    rewrite(sum, rows ? sumHtml(rows) : "");
     scroll.hidden = !rows;
     const which = state.kernel > 1 ? `sum of ${state.kernel ** 2} products` : "one product";
     const value = rows ? `At ${where(step)} the ${which} is ${signed(output[step])}.` : "";

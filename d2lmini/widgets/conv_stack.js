@@ -145,9 +145,9 @@ function render({ model, el }) {
     ]) {
       svg.setAttribute("viewBox", `0 0 ${width} ${height.toFixed(0)}`);
       svg.setAttribute("aria-label", label);
-      svg.innerHTML = markup;
+      rewrite(svg, markup);
     }
-    fill(["quantity", `${depth} × 3×3`, `one ${name}`], [
+    fill(["quantity", `${depth} × 3×3`, `one ${name}`], () => [
       ["receptive field", name, name],
       ["weights", whole(stack.weights), whole(single.weights)],
       ["biases", whole(stack.biases), whole(single.biases)],

@@ -264,11 +264,11 @@ function render({ model, el }) {
       const from = share < 1 ? shown[i] : p;
       return { ...p, x: mix(from.x, p.x), y: mix(from.y, p.y), runs: p.runs.map((run, j) => ({ x: mix(from.runs[j].x, run.x), y: mix(from.runs[j].y, run.y) })) };
     });
-    back.innerHTML = ground(plan, points, read(), width, height());
+    rewrite(back, ground(plan, points, read(), width, height()));
     const chosen = model.get("chosen");
     points.forEach((p, i) => {
       nodes[i].setAttribute("transform", `translate(${p.x} ${p.y})`);
-      nodes[i].innerHTML = point(p, p.name === chosen, width < 480);
+      rewrite(nodes[i], point(p, p.name === chosen, width < 480));
     });
     if (share === 1) shown = points;
   };
@@ -285,7 +285,7 @@ function render({ model, el }) {
   const tell = () => {
     const before = shown;
     const sentences = draw();
-    said.innerHTML = `<strong>${escaped(sentences[0])}</strong> ${escaped(sentences.slice(1).join(" "))}`;
+    rewrite(said, `<strong>${escaped(sentences[0])}</strong> ${escaped(sentences.slice(1).join(" "))}`);
     if (before) travel(before);
     speak(sentences.join(" "));
   };
@@ -305,10 +305,10 @@ function render({ model, el }) {
   };
   const showRuns = () => {
     const network = networks.find(({ name }) => name === model.get("chosen")) ?? networks[0];
-    panel.innerHTML = details(network, links);
+    rewrite(panel, details(network, links));
     panel.setAttribute("aria-label", `Runs of ${network.name}`);
   };
-  fill(...table(networks));
+  fill(HEAD, () => table(networks));
   networks.forEach((network, i) => nodes[i].setAttribute("aria-label", summary(network)));
   watch(model, ["axis", "whole"], tell);
   watch(model, ["path"], draw);
@@ -344,12 +344,13 @@ function details(network, links) {
     `<p class="d2l-note">Class size: ${size(network)}. ${full.parameters === network.parameters ? "Its full size is the same." : `At full size: ${size(full)}.`} Trained on ${escaped(network.machine)}, ${whole(average(network.runs.map((run) => run.rate)))} images a second.</p>`;
 }
 
+const HEAD = ["network", "year", "parameters", "MACs", "runs", "mean accuracy", "lowest", "highest", "seconds"];
+
 function table(networks) {
-  const rows = networks.map((network) => {
+  return networks.map((network) => {
     const s = statistics(network);
     return [network.name, network.year, whole(network.parameters), whole(network.macs), s.n, accuracy(s.mean), accuracy(s.lowest), accuracy(s.highest), whole(s.seconds)];
   });
-  return [["network", "year", "parameters", "MACs", "runs", "mean accuracy", "lowest", "highest", "seconds"], rows];
 }
 
 export { statistics, costOf, beatenBy, verdict, layout, ticks, logTicks };

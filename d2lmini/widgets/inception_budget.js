@@ -241,23 +241,23 @@ function render({ model, el }) {
   let width = 640;
   const paint = (state = read(), b = budget(state)) => {
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    svg.innerHTML = picture(state, b, width);
+    rewrite(svg, picture(state, b, width));
   };
   const draw = () => {
     const state = read(), b = budget(state);
     paint(state, b);
     const sentences = verdict(b);
     svg.setAttribute("aria-label", `An Inception block. ${sentences[0]}`);
-    said.innerHTML = `<p><strong>${escaped(sentences[0])}</strong> ${escaped(sentences.slice(1).join(" "))}</p>`;
+    rewrite(said, `<p><strong>${escaped(sentences[0])}</strong> ${escaped(sentences.slice(1).join(" "))}</p>`);
     const preset = presetOf(blocks, state)?.name, image = imageOf(blocks, state);
     for (const [name, node] of presetButtons) node.setAttribute("aria-pressed", name === preset);
     for (const [size, node] of imageButtons) node.setAttribute("aria-pressed", size === image);
     b.paths.forEach((path, i) => {
-      costs[i].innerHTML = `<strong>${percent(path.parameters / b.block.parameters)}</strong> of the cost<br>${whole(path.parameters)} parameters<br>${short(path.macs)} MACs`;
+      rewrite(costs[i], `<strong>${percent(path.parameters / b.block.parameters)}</strong> of the cost<br>${whole(path.parameters)} parameters<br>${short(path.macs)} MACs`);
     });
-    bars.innerHTML = comparison(b);
+    rewrite(bars, comparison(b));
     python.textContent = code(state);
-    fill(...details(state, b));
+    fill(["layer", "channels", "parameters", "MACs"], () => details(state, b));
     speak(sentences.join(" "));
   };
   watch(model, [...CHANNELS, "side"], draw);
@@ -298,7 +298,7 @@ function details(state, b) {
   ].map(([name, { parameters, macs }]) => [name, `${state.in_channels} → ${b.width}`, whole(parameters), whole(macs)]);
   const bare = b.width - state.c4 + state.in_channels;
   const last = ["without that 1×1 too, the output would have", `${bare} channels`, "", ""];
-  return [["layer", "channels", "parameters", "MACs"], [...rows, ...sums, last]];
+  return [...rows, ...sums, last];
 }
 
 export { budget, ratio, code, presetOf, imageOf, sideFor };

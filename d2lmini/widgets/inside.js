@@ -77,7 +77,7 @@ function render({ model, el }) {
     markWrong(probabilities.map((row, i) => highest(row) !== model.get("labels")[i]));
     pictureAt(input, model, image);
     input.setAttribute("aria-label", imageName(model, image));
-    inputText.innerHTML = `input ${times(...model.get("input_shape"))}<br>${escaped(imageName(model, image))}`;
+    rewrite(inputText, `input ${times(...model.get("input_shape"))}<br>${escaped(imageName(model, image))}`);
 
     tiles.forEach(({ box, input, canvas }, i) => {
       box.hidden = i >= shown;
@@ -98,12 +98,12 @@ function render({ model, el }) {
     paint(big, maps[channel], size, stage.levels, colours);
     const text = `channel ${channel}: ${near(row.least)} to ${near(row.most)}`;
     big.setAttribute("aria-label", `${text}, mean ${near(row.mean)}`);
-    bigText.innerHTML = `${text}<br>mean ${near(row.mean)}`;
+    rewrite(bigText, `${text}<br>mean ${near(row.mean)}`);
     cells.hidden = Math.max(...size) > NUMBERS_UP_TO;
     cells.style.setProperty("--columns", size[1]);
-    cells.innerHTML = cells.hidden ? "" : cellsHtml(
+    rewrite(cells, cells.hidden ? "" : cellsHtml(
       [...maps[channel]].map((level) => near(valueOf(stage, image, level))),
-      (i) => maps[channel][i] / (stage.levels - 1), colours, false);
+      (i) => maps[channel][i] / (stage.levels - 1), colours, false));
 
     fillBars(probabilities[image], truth);
     const { field } = stage;
@@ -119,7 +119,7 @@ function render({ model, el }) {
     sentence.textContent = words;
     say(words);
     fillTable(["channel", "smallest", "mean", "largest"],
-      rows.map(({ least, mean, most }, i) => [i, near(least), near(mean), near(most)]));
+      () => rows.map(({ least, mean, most }, i) => [i, near(least), near(mean), near(most)]));
   });
 }
 

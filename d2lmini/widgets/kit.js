@@ -28,12 +28,40 @@ function drawing(parent, width, height, label) {
   });
 }
 
+const markups = new WeakMap(); // an element, and the markup last written into it
+
+/** Make `markup` the content of `node`, and touch only what differs: a browser lays out again
+    what is touched. */
+function rewrite(node, markup) {
+  if (markups.get(node) === markup) return;
+  markups.set(node, markup);
+  const fresh = node.cloneNode(false);
+  fresh.innerHTML = markup;
+  match(node, fresh);
+}
+
+/** Give `node` the children of `fresh`, place by place; those that are equal stay. */
+function match(node, fresh) {
+  const olds = [...node.childNodes], news = [...fresh.childNodes];
+  for (const extra of olds.slice(news.length)) extra.remove();
+  news.forEach((made, i) => {
+    const old = olds[i];
+    if (!old) node.append(made);
+    else if (old.isEqualNode(made)) return;
+    else if (made.firstElementChild && old.cloneNode(false).isEqualNode(made.cloneNode(false))) match(old, made);
+    else old.replaceWith(made);
+  });
+}
+
 const escaped = (text) =>
   String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
 
 // ---- numbers: 61,706 · 12.9 M · 1.5 MB (decimal units, as d2lmini.summary prints them)
-const whole = (n) => Math.round(n).toLocaleString("en-GB");
-const three = (n) => n.toLocaleString("en-GB", { maximumSignificantDigits: 3, useGrouping: false });
+// a format is dear to make and cheap to use
+const grouped = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+const significant = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 3, useGrouping: false });
+const whole = (n) => grouped.format(Math.round(n));
+const three = (n) => significant.format(n);
 function scaled(n, units) {
   const i = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(n, 1)) / 3)));
   const mantissa = n / 1000 ** i;
@@ -157,31 +185,25 @@ function speaker(root) {
   };
 }
 
-/** A folded table; returns the function that fills it. Rows whose `bad` is set are marked. */
+/** A folded table; returns the function that fills it, of its head and a function that makes its
+    rows: while nobody sees them, they are made once the changes pause. Rows whose `bad` is set are marked. */
 function folded(root, title, open = false) {
   const details = add(root, "details", { class: "d2l-details", open: open ? "" : null });
   add(details, "summary", {}, title);
   const scroll = add(details, "div", { class: "table-scroll", tabindex: 0, role: "region", "aria-label": title });
-  return (head, rows) => {
+  const fill = (head, rows) => {
     const headCells = head.map((cell) => `<th scope="col">${escaped(cell)}</th>`).join("");
-    const body = rows.map((row) => {
+    const body = rows().map((row) => {
       const cells = row.map((cell) => `<td>${escaped(cell)}</td>`).join("");
       return `<tr${row.bad ? ' class="d2l-bad"' : ""}>${cells}</tr>`;
     });
-    scroll.innerHTML = `<table><thead><tr>${headCells}</tr></thead><tbody>${body.join("")}</tbody></table>`;
+    rewrite(scroll, `<table><thead><tr>${headCells}</tr></thead><tbody>${body.join("")}</tbody></table>`);
   };
-}
-
-/** As `folded`, for a long table: while nobody sees it, it is filled once the changes pause.
- * `rows` is a function. */
-function foldedLong(root, title) {
-  const fill = folded(root, title);
-  const details = root.lastElementChild;
   let timer;
   return (head, rows) => {
     clearTimeout(timer);
-    if (details.open) fill(head, rows());
-    else timer = setTimeout(() => fill(head, rows()), 150);
+    if (details.open) fill(head, rows);
+    else timer = setTimeout(() => fill(head, rows), 150);
   };
 }
 
@@ -189,9 +211,9 @@ function foldedLong(root, title) {
 function facts(root) {
   const list = add(root, "dl", { class: "d2l-facts" });
   return (pairs) => {
-    list.innerHTML = pairs
+    rewrite(list, pairs
       .map(([name, value, note]) => `<div><dt>${escaped(name)}</dt><dd>${escaped(value)}${note ? ` <small>${escaped(note)}</small>` : ""}</dd></div>`)
-      .join("");
+      .join(""));
   };
 }
 

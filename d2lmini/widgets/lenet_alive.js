@@ -191,7 +191,7 @@ function render({ model, el }) {
   function glance() {
     const layer = model.get("layer"), cell = Math.min(model.get("cell"), size(layer) - 1);
     const { kind, name, shape } = LAYERS[layer], spoken = where(layer, cell, classes), value = number(values[layer][cell], layer > 11 ? 4 : 3);
-    heading.innerHTML = `${name}, ${escaped(spoken)}<br><span class="lenet-value">${value}</span>`;
+    rewrite(heading, `${name}, ${escaped(spoken)}<br><span class="lenet-value">${value}</span>`);
     const sums = ["conv", "pool", "linear"].includes(kind), made = sums ? arithmetic(matrices, values, layer, cell) : null;
     factors.hidden = kind !== "conv" && kind !== "linear";
     products.hidden = !sums;
@@ -202,10 +202,10 @@ function render({ model, el }) {
       const most = (list) => Math.max(1e-9, ...list.map(Math.abs));
       [made.x, made.w, made.products].forEach((list, i) => paint(seen[i].canvas, plan, list, ...(i ? [signed, -most(list), most(list)] : range(layer - 1))));
     }
-    lines.innerHTML = written({ values, layer, cell, made, greys: model.get("pixels"), mean, std, classes });
+    rewrite(lines, written({ values, layer, cell, made, greys: model.get("pixels"), mean, std, classes }));
     if (sums && products.open) {
       fillProducts(["place", "number", "weight", "product"],
-        made.at.map((at, i) => [at < 0 ? "padding" : layer > 7 ? at : place(layer - 1, at).join(", "), number(made.x[i], 4), number(made.w[i], 4), number(made.products[i], 4)]));
+        () => made.at.map((at, i) => [at < 0 ? "padding" : layer > 7 ? at : place(layer - 1, at).join(", "), number(made.x[i], 4), number(made.w[i], 4), number(made.products[i], 4)]));
     }
     const shown = `${spoken}: ${value}`;
     strips[layer].value.textContent = shown;
@@ -216,7 +216,7 @@ function render({ model, el }) {
     const layer = model.get("layer"), cell = Math.min(model.get("cell"), size(layer) - 1), [map] = place(layer, cell);
     const input = layer ? boxes(layout([1, SIDE, SIDE]), field(layer, cell, 0), [0]) : framed(cell % SIDE, Math.floor(cell / SIDE), 1, 1);
     const cursor = model.get("cursor");
-    pad.over.innerHTML = `${input}<g class="cursor">${framed(cursor % SIDE, Math.floor(cursor / SIDE), 1, 1, 0.3)}</g>`;
+    rewrite(pad.over, `${input}<g class="cursor">${framed(cursor % SIDE, Math.floor(cursor / SIDE), 1, 1, 0.3)}</g>`);
     lens.style.order = 2 * layer + 1;
     strips.forEach((strip, i) => {
       const { plan } = strip, chosen = i === layer, [x, y] = spot(plan, chosen ? cell : 0);
@@ -229,7 +229,7 @@ function render({ model, el }) {
       else if (i === layer - 1 && LAYERS[layer].kind === "sigmoid") frames = framed(...spot(plan, cell), 1, 1, plan.width > 60 ? 0.6 : 0);
       else if (i === layer - 1) frames = boxes(plan, field(layer, cell, i), same ? [map] : Array.from({ length: plan.maps }, (_, m) => m));
       else if (!i) frames = input;
-      strip.over.innerHTML = frames;
+      rewrite(strip.over, frames);
     });
   }
   function answer() {
@@ -246,8 +246,8 @@ function render({ model, el }) {
     });
     radios.forEach((radio, k) => { radio.checked = k === i; });
     restore.disabled = i < 0 || greys.every((grey, at) => grey === bytesOf[784 * i + at]);
-    fillShares(["class", "logit", "probability"], classes.map((name, k) => [name, number(values[11][k]), percent(shares[k], 2)]));
-    fillLayers(["layer", "shape", "parameters", "smallest", "largest"], LAYERS.map(({ name, shape, matrix }, k) =>
+    fillShares(["class", "logit", "probability"], () => classes.map((name, k) => [name, number(values[11][k]), percent(shares[k], 2)]));
+    fillLayers(["layer", "shape", "parameters", "smallest", "largest"], () => LAYERS.map(({ name, shape, matrix }, k) =>
       [name, shape.join(" × "), whole(matrix === undefined ? 0 : matrices[matrix].length), number(Math.min(...values[k])), number(Math.max(...values[k]))]));
     return best;
   }

@@ -30,9 +30,10 @@ function softmax(logits) {
 
 const highest = (numbers) => numbers.reduce((best, n, i) => (n > numbers[best] ? i : best), 0);
 
+const toThree = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 3, maximumFractionDigits: 3 });
 /** 0.012 · 0.46 · 12.3 · 1,240 */
 const number = (n) => (Math.abs(n) < 5e-4 ? "0" : Math.abs(n) >= 1000 ? whole(n)
-  : n.toLocaleString("en-GB", { maximumSignificantDigits: 3, maximumFractionDigits: 3 })).replace("-", "−");
+  : toThree.format(n)).replace("-", "−");
 /** Numbers that are known to within `step`: no more decimals than that. */
 function rounded(step) {
   const decimals = step > 0 ? Math.min(4, Math.max(0, Math.ceil(-Math.log10(step)))) : 0;

@@ -106,8 +106,8 @@ function render({ model, el }) {
     const count = keyCount(most, SQUARE);
     const keySide = SQUARE * Math.sqrt(count / most);
     const pixels = keySide.toFixed(1);
-    key.innerHTML = `<svg width="${pixels}" height="${pixels}" aria-hidden="true"><rect width="100%" height="100%"/></svg> is ${short(count)}. ` +
-      `No square is drawn smaller than ${LEAST_DOT} pixels.`;
+    rewrite(key, `<svg width="${pixels}" height="${pixels}" aria-hidden="true"><rect width="100%" height="100%"/></svg> is ${short(count)}. ` +
+      `No square is drawn smaller than ${LEAST_DOT} pixels.`);
     const [alexnet, linear, nin] = costs;
     const factor = (a, b) => (a >= b ? `${number(a / b)} times as many` : `${number(b / a)} times fewer`);
     const words = `On ${channels} maps of ${times(side, side)}, AlexNet’s head has ` +
@@ -116,7 +116,7 @@ function render({ model, el }) {
       `the maps, but each is used at ${side * side === 1 ? "one place" : `${side * side} places`}, so it takes ${short(nin.macs)} MACs; the average itself needs no weights.`;
     costSentence.textContent = words;
     say(words);
-    costTable(["head", "layer", "output", "parameters", "MACs"], costs.flatMap(({ name, rows }) =>
+    costTable(["head", "layer", "output", "parameters", "MACs"], () => costs.flatMap(({ name, rows }) =>
       rows.map(({ name: layer, shape, parameters, macs }) =>
         [name, layer, times(...shape), whole(parameters), whole(macs)])));
   });
@@ -160,8 +160,8 @@ function render({ model, el }) {
       card.className = i === answer ? "answer" : "";
       tag.hidden = i !== truth;
       map.style.setProperty("--columns", maps[i][0].length);
-      map.innerHTML = cellsHtml(
-        cells.map((n) => (side <= NUMBERS_IN ? near(n) : "")), (k) => (cells[k] - least) / span, colours, true);
+      rewrite(map, cellsHtml(
+        cells.map((n) => (side <= NUMBERS_IN ? near(n) : "")), (k) => (cells[k] - least) / span, colours, true));
       mean.textContent = `mean ${near(logits[i])}`;
       bar.style.width = `${100 * probabilities[i]}%`;
       share.textContent = chance(probabilities[i]);
@@ -175,7 +175,7 @@ function render({ model, el }) {
       verdict(classes, probabilities, truth);
     sentence.textContent = words[0].toUpperCase() + words.slice(1);
     say(words);
-    scoreTable(["class", "numbers of its map", "mean (score)", "probability"], classes.map((name, i) =>
+    scoreTable(["class", "numbers of its map", "mean (score)", "probability"], () => classes.map((name, i) =>
       [name, maps[i].map((line) => line.map(number).join(", ")).join("; "), number(logits[i]), chance(probabilities[i])]));
   });
   ready = true;

@@ -20,7 +20,7 @@ function numberOf(text) {
   return isNumber ? Number(plain.replaceAll(",", "")) : NaN;
 }
 
-const numberText = (n) => n.toLocaleString("en-GB", { maximumFractionDigits: 12 });
+const numberText = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 12 }).format;
 // a decimal fraction is not exact: 0.63 − 0.62 is a little more than 0.01
 const near = (a, b, tolerance) => Math.abs(a - b) <= tolerance + 1e-9 * Math.abs(b);
 

@@ -206,7 +206,7 @@ function showRow(parts, group, { size, scale, most, open }) {
   opener.disabled = !reached;
   opener.setAttribute("aria-expanded", String(open && reached));
   detail.hidden = !(open && reached);
-  detail.innerHTML = open && reached ? detailHtml(group) : "";
+  rewrite(detail, open && reached ? detailHtml(group) : "");
   detail.classList.toggle("walk-many", group.layers.length > 3);
 }
 
@@ -242,7 +242,7 @@ function render({ model, el }) {
   const list = add(root, "ol", { class: "walk" });
   add(root, "p", { class: "d2l-note" },
     "Each box is an output: its face is the map, to scale with the image; its depth grows with the square root of the channels, as does the height of the bar that stands for a flat output. The longest bar of a column is its largest value. Memory: the outputs of one image in float32, activations included. “Sees”: the side of the receptive field, padding included.");
-  const fill = foldedLong(root, "Every layer in numbers");
+  const fill = folded(root, "Every layer in numbers");
   const say = speaker(root);
 
 

@@ -232,9 +232,9 @@ function render({ model, el }) {
     const picture = drawNetwork(width, costs, size);
     network.setAttribute("viewBox", `0 0 ${width} ${picture.height}`);
     network.setAttribute("aria-label", `${name} drawn to scale. ${sentence.textContent}`);
-    network.innerHTML = picture.markup;
+    rewrite(network, picture.markup);
     code.textContent = vggCode(config, table, ratio, size, head);
-    fill(["layer", "kind", "output", "parameters", "MACs", "outputs", "receptive field"], costs.rows.map((row) =>
+    fill(["layer", "kind", "output", "parameters", "MACs", "outputs", "receptive field"], () => costs.rows.map((row) =>
       [row.name, row.kind, shapeText(row.shape), whole(row.parameters), whole(row.macs), bytes(row.bytes), row.field[0]]));
 
     const runs = [...model.get("runs"), ...model.get("own_runs")];
@@ -244,13 +244,13 @@ function render({ model, el }) {
     if (alike.length) {
       const chart = drawCurves(width, alike, state);
       curves.setAttribute("viewBox", `0 0 ${width} ${chart.height}`);
-      curves.innerHTML = chart.markup;
+      rewrite(curves, chart.markup);
     }
     learned.textContent = resultOf(name, size, own, mean);
     curves.setAttribute("aria-label", `Test accuracy by epoch. ${learned.textContent}`);
     recorded.hidden = own.length > 0 || !runsOf(runs, { ...state, size: 32, head: "small" }).own.length;
     const epochs = Math.max(0, ...own.map((run) => run.accuracy.length));
-    fillRuns(["seed", ...Array.from({ length: epochs }, (_, i) => `epoch ${i + 1}`)], own.map((run) => [run.seed, ...run.accuracy.map((a) => a.toFixed(4))]));
+    fillRuns(["seed", ...Array.from({ length: epochs }, (_, i) => `epoch ${i + 1}`)], () => own.map((run) => [run.seed, ...run.accuracy.map((a) => a.toFixed(4))]));
     say(`${name}: ${short(costs.parameters)} parameters, ${percent(inLinears)} in linear layers; ${short(costs.macs)} MACs. ${learned.textContent}`);
   }
   watch(model, ["config", "ratio", "size", "head", "runs", "own_runs"], draw);

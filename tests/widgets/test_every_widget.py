@@ -1,6 +1,7 @@
 """What holds for every widget: it draws without a kernel, answers to keys, fits a phone, can be
 read in the dark and by a screen reader, is quick, and leaves a picture where no script runs."""
 
+import re
 import statistics
 
 import pytest
@@ -32,6 +33,49 @@ async ([input, count]) => {
     times.push(performance.now() - start);
   }
   return times;
+}
+"""
+
+# milliseconds to draw a hundred boxes with a number in each, again and again: the machine's measure
+BOXES_TO_PAINT = """
+async (count) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 640 300");
+  document.body.append(svg);
+  const times = [];
+  for (let k = 0; k < count; k++) {
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    const start = performance.now();
+    svg.innerHTML = Array.from({ length: 100 }, (_, i) => {
+      const x = (i % 10) * 60 + k, y = Math.floor(i / 10) * 28;
+      return `<rect x="${x}" y="${y}" width="50" height="20" fill="none" stroke="black"/>` +
+        `<text x="${x}" y="${y + 14}">${(i * k * 7919) % 9973}</text>`;
+    }).join("");
+    document.body.getBoundingClientRect();
+    times.push(performance.now() - start);
+  }
+  svg.remove();
+  return times;
+}
+"""
+
+SET = """
+(input, value) => {
+  if (input.value === value) return;
+  input.value = value;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+"""
+
+# its HTML, each element's attributes in the order of their names
+IN_ORDER = """
+(root) => {
+  for (const node of root.querySelectorAll("*")) {
+    const pairs = [...node.attributes].map(({ name, value }) => [name, value]).sort();
+    for (const [name] of pairs) node.removeAttribute(name);
+    for (const [name, value] of pairs) node.setAttribute(name, value);
+  }
+  return root.innerHTML;
 }
 """
 
@@ -143,6 +187,24 @@ def test_letters_in_drawings_stand_out(sample, mount, theme):
     assert mount(sample, theme=theme).evaluate(LOW_CONTRAST, 4.5) == []
 
 
+def test_a_figure_is_the_same_by_whatever_way_its_sliders_came(sample, mount):
+    """Only what differs is drawn again: five steps on each slider, or one leap."""
+    walked, leapt = mount(sample), mount(sample)
+    for slider in walked.locator(".d2l input[type=range]").all():
+        if slider.is_visible() and slider.is_enabled():
+            walked.evaluate(EVENT_TO_PAINT, [slider.element_handle(), 5])
+    sliders = [page.locator(".d2l input[type=range]").all() for page in (walked, leapt)]
+    for slider, other in zip(*sliders, strict=True):
+        other.evaluate(SET, slider.input_value())
+    drawn = []
+    for page in (walked, leapt):
+        page.wait_for_timeout(800)  # long tables fill once all is quiet
+        # names are random, and a canvas that is hidden keeps its size
+        html = page.locator(".d2l").evaluate(IN_ORDER)
+        drawn.append(re.sub(r"d2l-\w+-\w+-|<canvas[^>]*>", "", html))
+    assert drawn[0] == drawn[1]
+
+
 def test_nothing_moves_by_itself(sample, mount):
     page = mount(sample, reduced_motion="reduce")
     page.wait_for_timeout(800)  # long tables fill once all is quiet
@@ -162,17 +224,22 @@ def test_without_scripts_a_figure_and_the_numbers_stand(sample, mount):
 
 
 def test_an_event_is_drawn_within_a_frame(sample, mount):
-    """In ms. Other work on the machine can only add to them, so the best of three counts."""
+    """Half of its events in 8 ms, nine tenths in 16. Where a hundred boxes take over 3.2 ms, the
+    machine is slow: in 2.5 and 5 times as long as they do. Other work can only add, so the best
+    of three counts."""
     page = mount(sample)
     for slider in page.locator(".d2l input[type=range]").all():
         if slider.is_visible() and slider.is_enabled():
             arguments = [slider.element_handle(), NUMBER_OF_EVENTS]
             for _ in range(3):
+                boxes = statistics.median(page.evaluate(BOXES_TO_PAINT, NUMBER_OF_EVENTS))
                 times = page.evaluate(EVENT_TO_PAINT, arguments)
                 median, slow = statistics.median(times), statistics.quantiles(times, n=10)[-1]
-                if median <= 8 and slow <= 16:
+                within = max(8, 2.5 * boxes)
+                if median <= within and slow <= 2 * within:
                     break
-            assert median <= 8 and slow <= 16, (slider.get_attribute("id"), median, slow)
+            figures = slider.get_attribute("id"), boxes, median, slow
+            assert median <= within and slow <= 2 * within, figures
 
 
 def test_its_script_is_small_and_asks_nobody(sample):
