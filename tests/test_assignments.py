@@ -2,7 +2,8 @@
 all points, the student's version none, and plausible wrong answers exactly what they should.
 
 Each notebook answers several questions wrongly at once, so a test that hung on another question's
-answer would show as well. The experiments, which give no points, are left out of those notebooks.
+answer would show as well. The experiments, which give no points, are left out: nbval runs them with
+the sources.
 """
 
 import importlib
@@ -34,6 +35,12 @@ POINTS = re.compile(r"^(?:### .* · |\*\*Question .*\*\* \()(\d+) points", re.MU
 
 def read(name):
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def without_experiments(notebook):
+    cells = notebook.cells
+    notebook.cells = [cell for cell in cells if IGNORE not in cell.metadata.get("tags", [])]
+    return notebook
 
 
 def graded_as(cell):
@@ -111,7 +118,7 @@ def messages(graded):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_solution_gets_all_points(name, tmp_path):
-    graded = grade(nbformat.writes(read(name)), name, tmp_path)
+    graded = grade(nbformat.writes(without_experiments(read(name))), name, tmp_path)
     assert graded.points == maximum(name), messages(graded)
     assert graded.notes == []
 
@@ -126,10 +133,7 @@ def test_the_student_version_gets_no_points_and_says_why(name, tmp_path):
 @pytest.mark.parametrize(("name", "number"), SHEETS)
 def test_wrong_answers_get_what_they_should(name, number, tmp_path):
     given = {q: wrong[number] for q, wrong in WRONG[name].items() if number < len(wrong)}
-    notebook, expected = read(name), maximum(name)
-    notebook.cells = [
-        cell for cell in notebook.cells if IGNORE not in cell.metadata.get("tags", [])
-    ]
+    notebook, expected = without_experiments(read(name)), maximum(name)
     for cell in notebook.cells:
         if graded_as(cell) in given:
             cell.source = f"# Question {graded_as(cell)}{given[graded_as(cell)].code}"
