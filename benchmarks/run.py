@@ -57,6 +57,8 @@ def main():
     kept = path.exists() and arguments.only is not PARTS
     results = json.loads(path.read_text(encoding="utf-8")) if kept else {}
     results["environment"] = asdict(describe_environment(try_gpu()))
+    if "limit" not in results and "limit" not in arguments.only:
+        parser.error("nothing was measured here before: the limit is needed, too (--only limit …)")
     for part in arguments.only:
         results[part] = MEASURE[part](arguments.long)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -147,18 +149,30 @@ def has_cifar10():
 
 
 def write_up(results):
-    """results.md: the machine, one table of ratios, times to accuracy, profiles."""
+    """results.md: the machine, and a section for each part that was measured."""
+    parts = [text(results) for part, text in SECTIONS.items() if part in results]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def machine_text(results):
+    """The head: the machine and its limit."""
     environment, limit = results["environment"], results["limit"]
-    precision = "bf16" if "bf16" in limit else "fp32"
     rates_of = " and ".join(f"{limit[kind]:.0f} GFLOP/s in {kind}" for kind in limit)
-    lines = [
+    return [
         "# Speed",
         "",
         f"Made by `make bench`. {environment['processor']}, {environment['cores']} cores, "
         f"{environment['threads']} threads; torch {environment['torch']}, Python "
         f"{environment['python']}. The machine's limit: products of square matrices at {rates_of}"
-        + ("." if precision == "bf16" else "; it has no fast bf16, so ours trains in fp32, too."),
-        "",
+        + ("." if "bf16" in limit else "; it has no fast bf16, so ours trains in fp32, too."),
+    ]
+
+
+def training_text(results):
+    """Each net's rates and ratios, and its share of the limit."""
+    limit = results["limit"]
+    precision = "bf16" if "bf16" in limit else "fp32"
+    lines = [
         "Examples per second, end to end, loading included: D2L 0.17.6's own "
         "`load_data_fashion_mnist` and `train_ch6` against ours, same net, batch and input size, "
         f"each the median of {REPEATS} runs in turn. *Limit*: our products of a step (forward "
@@ -181,19 +195,34 @@ def write_up(results):
             f"{mark(ratio, least, ' ×', '.2f')} | {least} × | {mark(share, part, '', '.0%')} | "
             f"{f'{part:.0%}' if part else ''} |"
         ]
-    load, memory = results["load"], results["memory"]
-    lines += [
-        "",
+    return lines
+
+
+def loader_text(results):
+    """The loaders' rates."""
+    load = results["load"]
+    return [
         "| loader at 224 pixels | D2L | ours | ratio | wanted |",
         "|---|---|---|---|---|",
         f"| images per second | {load['d2l']:,.0f} | {load['ours']:,.0f} | "
         f"{mark(load['ours'] / load['d2l'], LOADER_RATIO, ' ×', '.1f')} | {LOADER_RATIO:.0f} × |",
-        "",
+    ]
+
+
+def memory_text(results):
+    """The data set's memory, at rest and while it is read."""
+    memory = results["memory"]
+    return [
         f"Memory: both splits are {memory['tensors']:.1f} MB of tensors (wanted: at most "
         f"{DATA_SET_MB}); the process grows by {memory['loaded']:.1f} MB when they are loaded and "
         f"by {memory['reading']:.1f} MB while all of them are read at 224 pixels, in batches of "
-        f"{memory['batch']:.1f} MB.",
-        "",
+        f"{memory['batch']:.1f} MB."
+    ]
+
+
+def times_text(results):
+    """Times to accuracy, the interpreter's start included."""
+    lines = [
         "Time to accuracy, from the start of the interpreter to the last test figure, one seed:",
         "",
         "| run | accuracy | wanted | seconds | wanted |",
@@ -205,12 +234,27 @@ def write_up(results):
             f"{run['target']} | {mark(-run['seconds'], -run['within'], '', '.0f', -1)} | "
             f"{run['within']:.0f} |"
         ]
-    lines += ["", "Where a training step's time goes:", ""]
+    return lines
+
+
+def profile_text(results):
+    """The shares of a step's time."""
     kinds = list(dict.fromkeys(kind for p in results["profile"].values() for kind in p))
-    lines += ["| network | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    lines = ["Where a training step's time goes:", "", "| network | " + " | ".join(kinds) + " |"]
+    lines += ["|---" * (len(kinds) + 1) + "|"]
     for name, shares in results["profile"].items():
         lines += [f"| {name} | " + " | ".join(f"{shares.get(k, 0):.0%}" for k in kinds) + " |"]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+SECTIONS = {
+    "limit": machine_text,
+    "train": training_text,
+    "load": loader_text,
+    "memory": memory_text,
+    "time_to_accuracy": times_text,
+    "profile": profile_text,
+}
 
 
 def mark(value, wanted, unit, form, sign=1):
