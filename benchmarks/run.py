@@ -52,13 +52,13 @@ def main():
         help="measure these parts, and keep the others' last results",
     )  # fmt: skip
     arguments = parser.parse_args()
-    install_d2l()
     path = RESULTS.with_suffix(".json")
     kept = path.exists() and arguments.only is not PARTS
     results = json.loads(path.read_text(encoding="utf-8")) if kept else {}
-    results["environment"] = asdict(describe_environment(try_gpu()))
     if "limit" not in results and "limit" not in arguments.only:
         parser.error("nothing was measured here before: the limit is needed, too (--only limit …)")
+    install_d2l()
+    results["environment"] = asdict(describe_environment(try_gpu()))
     for part in arguments.only:
         results[part] = MEASURE[part](arguments.long)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """The table of speeds is what its measurements say; nothing is measured here."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 @pytest.fixture
 def run(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield __import__("run")
+    yield importlib.import_module("run")
     for name in ("run", "one"):
         sys.modules.pop(name, None)
 
@@ -49,7 +50,7 @@ def test_without_fast_bf16_never_slower_is_all_that_is_wanted(run):
 
 def test_nothing_is_measured_without_the_limit(run, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(run, "install_d2l", lambda: None)
+    monkeypatch.setattr(run, "install_d2l", lambda: pytest.fail("installed before it was asked"))
     monkeypatch.setattr(sys, "argv", ["run.py", "--only", "memory"])
     with pytest.raises(SystemExit):
         run.main()
