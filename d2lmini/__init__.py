@@ -26,7 +26,7 @@ from d2lmini.data import (
     load_data_cifar10,
     load_data_fashion_mnist,
 )
-from d2lmini.device import set_seed, try_gpu
+from d2lmini.device import affordable_epochs, set_seed, try_gpu
 from d2lmini.faults import Diverged
 from d2lmini.init import initialize
 from d2lmini.models import (
@@ -68,12 +68,12 @@ _WIDGETS = (
 __all__ = [
     "Accumulator", "ArrayLoader", "Diverged", "Divergence", "EpochStats", "FlattenLayer",
     "GlobalAvgPool2d", "ImageSet", "Inception", "LayerRow", "MODELS", "Record", "Summary", "Timer",
-    "VGG11", "VGG13", "VGG16", "VGG16_C", "VGG19", "accuracy", "alexnet", "build", "cifar10",
-    "evaluate_accuracy", "evaluate_accuracy_gpu", "fashion_mnist", "get_cifar10_labels",
-    "get_fashion_mnist_labels", "googlenet", "initialize", "lenet", "load_data_cifar10",
-    "load_data_fashion_mnist", "load_records", "narrow", "nin", "nin_block", "one_cycle",
-    "set_seed", "spread", "summarize", "train_ch5", "train_ch6", "try_gpu", "vgg", "vgg_block",
-    "vgg_cifar10", "vgg_pooled",
+    "VGG11", "VGG13", "VGG16", "VGG16_C", "VGG19", "accuracy", "affordable_epochs", "alexnet",
+    "build", "cifar10", "evaluate_accuracy", "evaluate_accuracy_gpu", "fashion_mnist",
+    "get_cifar10_labels", "get_fashion_mnist_labels", "googlenet", "initialize", "lenet",
+    "load_data_cifar10", "load_data_fashion_mnist", "load_records", "narrow", "nin", "nin_block",
+    "one_cycle", "set_seed", "spread", "summarize", "train_ch5", "train_ch6", "try_gpu", "vgg",
+    "vgg_block", "vgg_cifar10", "vgg_pooled",
     *_PLOT, *_WIDGETS,
 ]  # fmt: skip
 

@@ -67,6 +67,16 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+def affordable_epochs(num_epochs: int, device: torch.device | str | None = None) -> int:
+    """`num_epochs`, or half of them, rounded up, on a CPU without fast bfloat16 products.
+
+    There an epoch takes several times as long. device: None is `try_gpu()`.
+    """
+    device = torch.device(device) if device is not None else try_gpu()
+    slow = device.type == "cpu" and not has_fast_bf16(device)
+    return (num_epochs + 1) // 2 if slow else num_epochs
+
+
 @contextlib.contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
     """Within it, memory freed on the CPU stays with the process and is given out again.

@@ -107,6 +107,23 @@ def test_on_one_core_without_bf16_every_network_trains_in_fp32(small):
         assert loss == loss  # finite enough to be a number
 
 
+@pytest.mark.parametrize(
+    ("device", "fast_bf16", "epochs"),
+    [
+        ("cpu", True, [6, 7]),
+        ("cpu", False, [3, 4]),
+        ("cuda", False, [6, 7]),
+        ("mps", False, [6, 7]),
+    ],
+)
+def test_only_a_cpu_without_bf16_is_spared_half_the_epochs(monkeypatch, device, fast_bf16, epochs):
+    monkeypatch.setattr("d2lmini.device.has_fast_bf16", lambda device: fast_bf16)
+    assert [d2l.affordable_epochs(n, device) for n in (6, 7)] == epochs
+    monkeypatch.setattr("d2lmini.device.try_gpu", lambda: torch.device(device))
+    assert [d2l.affordable_epochs(n) for n in (6, 7)] == epochs
+    assert d2l.affordable_epochs(1) == 1
+
+
 def test_half_of_four_gigabytes_is_enough(small):
     found, _, _ = small
     if "bytes" not in found:

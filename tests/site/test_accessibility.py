@@ -12,6 +12,26 @@ WAYS = {
     "phone": ({"viewport": PHONE}, {"rules": {rule: {"enabled": False} for rule in COLOURS}}),
 }
 
+# three quarters of a chapter's texts are tokens of code: of those that look alike, one is measured
+ALIKE = """() => {
+  const behind = (element) => {
+    const { backgroundColor } = getComputedStyle(element);
+    const clear = backgroundColor === "rgba(0, 0, 0, 0)" && element.parentElement;
+    return clear ? behind(element.parentElement) : backgroundColor;
+  };
+  const look = (token) => {
+    const { color, fontSize, fontWeight, opacity } = getComputedStyle(token);
+    return String([color, behind(token), fontSize, fontWeight, opacity]);
+  };
+  const tokens = [...document.querySelectorAll("pre span")].filter((span) => !span.children.length);
+  const looks = tokens.map(look);
+  const seen = new Set();
+  tokens.forEach((token, i) => {
+    if (seen.has(looks[i])) token.replaceWith(token.textContent);
+    seen.add(looks[i]);
+  });
+}"""
+
 
 @pytest.fixture(params=WAYS)
 def way(request):
@@ -23,6 +43,7 @@ def test_axe_finds_nothing_serious(opened, page_name, way):
     # without motion, as axe would measure a colour half way through its change
     page = opened(page_name, reduced_motion="reduce", **shown).page
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    page.evaluate(ALIKE)
     page.wait_for_timeout(100)
     found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response
     serious = [
