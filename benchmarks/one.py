@@ -167,14 +167,13 @@ def load(side):
 
 def memory():
     """MB that both splits take, and the most that reading them all at 224 pixels adds to it."""
-    batch = (
-        max(X.nbytes for X, _ in d2lmini.load_data_fashion_mnist(128, 224, subset=1280)[0]) / 1e6
-    )
-    # torch's own buffers are made by now
     before = _resident()
     train_iter, test_iter = d2lmini.load_data_fashion_mnist(128, 224)
     loaded = _resident()
-    most = loaded
+    some, _ = d2lmini.load_data_fashion_mnist(128, 224, subset=1280)
+    batch = max(X.nbytes for X, _ in some) / 1e6
+    resting = _resident()  # torch's own buffers are made by now
+    most = resting
     for i, _ in enumerate(train_iter):
         if i % 20 == 0:
             most = max(most, _resident())
@@ -182,7 +181,7 @@ def memory():
     return {
         "tensors": whole / 1e6,
         "loaded": loaded - before,
-        "reading": most - loaded,
+        "reading": most - resting,
         "batch": batch,
     }
 
@@ -200,7 +199,7 @@ KINDS = {
     "loading and resizing": ("aten::index", "aten::bmm", "aten::div"),
     "linear layers": ("mm", "linear"),
     "updates": ("Optimizer", "_fused_sgd", "_foreach"),
-    "casts to and from bf16": ("aten::copy_", "aten::_to_copy"),
+    "casts": ("aten::copy_", "aten::_to_copy"),
     "dropout": ("bernoulli", "dropout"),
 }
 

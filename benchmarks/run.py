@@ -172,6 +172,7 @@ def training_text(results):
     """Each net's rates and ratios, and its share of the limit."""
     limit = results["limit"]
     precision = "bf16" if "bf16" in limit else "fp32"
+    fp32_head = " ours, fp32 |" if precision == "bf16" else ""
     lines = [
         "Examples per second, end to end, loading included: D2L 0.17.6's own "
         "`load_data_fashion_mnist` and `train_ch6` against ours, same net, batch and input size, "
@@ -180,20 +181,23 @@ def training_text(results):
         f"{precision}. With `--only`, parts are measured at different times, and a shared "
         "machine's speed drifts.",
         "",
-        "| network | input | batch | D2L | ours, fp32 | ours | ratio | wanted | limit | wanted |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| network | input | batch | D2L |"
+        + fp32_head
+        + " ours | ratio | wanted | limit | wanted |",
+        "|---" * (9 + bool(fp32_head)) + "|",
     ]
     for name, rates in results["train"].items():
         case = CASES[name]
-        fp32 = rates.get("fp32", rates["ours"])
         ratio, share = rates["ours"] / rates["d2l"], rates["gflops"] / limit[precision]
         least = RATIOS[name] if precision == "bf16" else RATIO_IN_FP32
         part = SHARES.get(name, 0) if precision == "bf16" else 0
+        fp32 = (
+            f" {rates['fp32']:,.0f} ({rates['fp32'] / rates['d2l']:.2f} ×) |" if fp32_head else ""
+        )
         lines += [
-            f"| {name} | {case.size} | {case.batch_size} | {rates['d2l']:,.0f} | "
-            f"{fp32:,.0f} ({fp32 / rates['d2l']:.2f} ×) | {rates['ours']:,.0f} | "
-            f"{mark(ratio, least, ' ×', '.2f')} | {least} × | {mark(share, part, '', '.0%')} | "
-            f"{f'{part:.0%}' if part else ''} |"
+            f"| {name} | {case.size} | {case.batch_size} | {rates['d2l']:,.0f} |{fp32} "
+            f"{rates['ours']:,.0f} | {mark(ratio, least, ' ×', '.2f')} | {least} × | "
+            f"{mark(share, part, '', '.0%')} | {f'{part:.0%}' if part else ''} |"
         ]
     return lines
 
