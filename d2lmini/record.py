@@ -195,12 +195,14 @@ def load_records(name: str | os.PathLike[str], variant: str | None = None) -> tu
 def spread(records: Iterable[Record]) -> str:
     """Their test accuracies in a line: the lowest, the highest, the mean, and of how many runs.
 
-    Runs that diverged have none; their number is told beside.
+    One run is its accuracy alone. Runs that diverged have none; their number is told beside.
     """
     records = list(records)
     found = sorted(record.test_acc for record in records if record.diverged is None)
     line = f"n = {len(found)}"
-    if found:
+    if len(found) == 1:
+        line = f"{found[0]:.4f}, {line}"
+    elif found:
         mean = sum(found) / len(found)
         line = f"{found[0]:.4f} to {found[-1]:.4f}, mean {mean:.4f}, {line}"
     lost = len(records) - len(found)

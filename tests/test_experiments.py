@@ -361,6 +361,7 @@ def test_a_record_is_read_by_variant_and_told_in_a_line():
     assert [run.test_acc for run in found] == accuracies
     least, most, mean = min(accuracies), max(accuracies), statistics.fmean(accuracies)
     assert spread(found) == f"{least:.4f} to {most:.4f}, mean {mean:.4f}, n = 5"
+    assert spread(found[:1]) == f"{found[0].test_acc:.4f}, n = 1"
     with pytest.raises(ValueError, match=r"no variant 'lenet-5'; it has .*'lenet'"):
         load_records("five_networks", "lenet-5")
 
