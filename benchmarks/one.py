@@ -172,10 +172,9 @@ def memory():
     train_iter, test_iter = d2lmini.load_data_fashion_mnist(128, 224)
     loaded = _resident()
     most, batch = loaded, 0
-    for i, (X, _) in enumerate(train_iter):
+    for X, _ in train_iter:
         batch = max(batch, X.nbytes)
-        if i % 20 == 0:
-            most = max(most, _resident())
+        most = max(most, _resident())
     whole = sum(loader.images.nbytes + loader.labels.nbytes for loader in (train_iter, test_iter))
     return {
         "tensors": whole / 1e6,

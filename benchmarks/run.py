@@ -39,6 +39,7 @@ RATIO_IN_FP32 = 1.0  # never slower
 LOADER_RATIO = 3.0
 SHARES = {"AlexNet": 0.75, "VGG-11/4": 0.75}  # of the bf16 matrix product's rate
 DATA_SET_MB = 60
+GIVEN_BACK = "1000000"  # bytes: what is larger goes back to the system when it is freed
 PARTS = ("limit", "train", "load", "memory", "profile", "time_to_accuracy")
 LONG = 300  # seconds; time-to-accuracy runs of more belong to --long
 
@@ -75,6 +76,14 @@ def throughput():
     return results
 
 
+def memory():
+    """What the data set takes, what reading it adds, and what of that is held, not kept: glibc
+    keeps freed batches, a number of them that differs from run to run; the worst one counts."""
+    worst = max((measure("memory") for _ in range(REPEATS)), key=lambda found: found["reading"])
+    held = measure("memory", MALLOC_MMAP_THRESHOLD_=GIVEN_BACK)
+    return {**worst, "held": held["reading"]}
+
+
 def install_d2l():
     """D2L beside, not in, the environment; the data set where its torchvision loader looks."""
     if not (D2L / "packages" / "d2l").is_dir():
@@ -89,10 +98,10 @@ def install_d2l():
         (raw / name).write_bytes(gzip.decompress(packed.read_bytes()))
 
 
-def measure(*arguments):
-    """One line of JSON from one.py in a new process."""
+def measure(*arguments, **variables):
+    """One line of JSON from one.py in a new process, with these environment variables."""
     print("measuring", *arguments, file=sys.stderr)
-    environment = {**os.environ, "MPLBACKEND": "agg"}
+    environment = {**os.environ, "MPLBACKEND": "agg", **variables}
     if "d2l" in arguments:
         environment["PYTHONPATH"] = str(D2L / "packages")
     command = [sys.executable, "-W", "ignore", str(HERE / "one.py"), *arguments]
@@ -217,9 +226,11 @@ def memory_text(results):
     memory = results["memory"]
     return [
         f"Memory: both splits are {memory['tensors']:.1f} MB of tensors (wanted: at most "
-        f"{DATA_SET_MB}); the process grows by {memory['loaded']:.1f} MB when they are loaded and "
-        f"by {memory['reading']:.1f} MB while all of them are read at 224 pixels, in batches of "
-        f"{memory['batch']:.1f} MB."
+        f"{DATA_SET_MB}); the process grows by {memory['loaded']:.1f} MB when they are loaded. All "
+        f"of them read at 224 pixels, in batches of {memory['batch']:.1f} MB, it grows by "
+        f"{memory['held']:.1f} MB more where the C library gives freed memory back at once "
+        f"(`MALLOC_MMAP_THRESHOLD_={GIVEN_BACK}`), and by {memory['reading']:.1f} MB (the worst of "
+        f"{REPEATS} runs) where it keeps freed batches to use again, as it does unless told."
     ]
 
 
@@ -275,10 +286,7 @@ MEASURE = {
     "limit": lambda long: measure("limit"),
     "train": lambda long: throughput(),
     "load": lambda long: compare("load"),
-    # what the allocator keeps differs from run to run: the worst one counts
-    "memory": lambda long: max(
-        (measure("memory") for _ in range(REPEATS)), key=lambda found: found["reading"]
-    ),
+    "memory": lambda long: memory(),
     "profile": lambda long: {name: measure("profile", name) for name in CASES},
     "time_to_accuracy": time_to_accuracy,
 }
