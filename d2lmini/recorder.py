@@ -178,19 +178,32 @@ def record_run(
     folder: Path,
     shard: Shard | None = None,
 ) -> Record:
-    """What `record_experiment` starts for each run of an experiment of fresh processes."""
+    """Run one run, even if it is recorded; killed, it goes on from its last epoch.
+
+    `record_experiment` starts this for each run of an experiment of fresh processes, timed from
+    the process's start. Such a run has no checkpoint: its seconds must be of one process.
+    """
     variant = next((v for v in experiment.variants if v.name == variant_name), None)
     if variant is None:
         raise ValueError(f"{experiment.name} has no variant {variant_name!r}")
-    parent = os.getppid()
+    if STARTED in os.environ:
+        checkpoint, on_epoch = None, _stop_if_orphaned(os.getppid())
+    else:
+        checkpoint = _checkpoint(experiment, variant, seed, folder)
+        on_epoch = _Progress([(variant, seed)], _to_stderr).epoch
+    result = train_run(experiment, variant, seed, checkpoint, on_epoch)
+    _add(result, experiment, records_file(experiment, folder, shard))
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return result
 
-    def stop_if_orphaned(_: Record) -> None:
+
+def _stop_if_orphaned(parent: int) -> Callable[[Record], None]:
+    def stop(_: Record) -> None:
         if os.getppid() != parent:  # whoever timed this run is gone, and may start it again
             raise SystemExit("the recorder is gone")
 
-    result = train_run(experiment, variant, seed, on_epoch=stop_if_orphaned)
-    _add(result, experiment, records_file(experiment, folder, shard))
-    return result
+    return stop
 
 
 def load(recipe: Recipe, seed: int) -> tuple[ArrayLoader, ArrayLoader]:

@@ -247,7 +247,26 @@ def test_a_run_on_its_own_counts_every_second(tmp_path, monkeypatch):
         record_run(TINY, "alexnet", 0, tmp_path)
 
 
+def test_a_run_on_its_own_goes_on_from_its_last_epoch(recorded, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def stop(line):
+        raise Stop
+
+    monkeypatch.setattr("d2lmini.recorder._to_stderr", stop)
+    with pytest.raises(Stop):
+        record_run(TINY, "lenet", 1, tmp_path)
+    lines = []
+    monkeypatch.setattr("d2lmini.recorder._to_stderr", lines.append)
+    run = record_run(TINY, "lenet", 1, tmp_path)
+    assert ["epoch 2/3" in lines[0], "epoch 3/3" in lines[1], len(lines)] == [True, True, 2]
+    assert measured(run) == measured(recorded[1][1])
+    assert not list((tmp_path / ".checkpoints").iterdir())
+
+
 def test_a_run_whose_recorder_is_gone_ends_and_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv(STARTED, repr(time.time()))
     parents = iter([10, 10, 1])
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     with pytest.raises(SystemExit):
