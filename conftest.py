@@ -31,7 +31,7 @@ class NotebookWithoutData(pytest.File):
 def pytest_collect_file(file_path, parent):
     collectors = yield
     if file_path == NEEDS_CIFAR10:
-        from d2lmini.data import cifar10_is_here  # imports torch, which few tests need
+        from d2lmini.files import cifar10_is_here  # imports torch, which few tests need
 
         if not cifar10_is_here():
             return [NotebookWithoutData.from_parent(parent, path=file_path)]

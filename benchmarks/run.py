@@ -20,8 +20,9 @@ from statistics import median
 
 from one import CASES, macs
 
-from d2lmini.data import FASHION_MNIST_SHA256, PACKAGED_DATASETS, cifar10
+from d2lmini.data import cifar10
 from d2lmini.device import describe_environment, has_fast_bf16, try_gpu
+from d2lmini.files import FASHION_MNIST_SHA256, PACKAGED_DATASETS
 from d2lmini.recorder import find_experiment, record_in_fresh_process
 
 HERE = Path(__file__).resolve().parent

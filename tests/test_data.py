@@ -1,6 +1,7 @@
 """Data sets and the loader, against torchvision's data set and transforms."""
 
 import gzip
+import hashlib
 import shutil
 import tracemalloc
 import zipfile
@@ -13,11 +14,10 @@ import torch
 from torch.nn import functional as F
 from torchvision import datasets, transforms
 
-from d2lmini import data
+from d2lmini import data, files
 from d2lmini.data import (
     CIFAR10_LABELS,
     FASHION_MNIST_LABELS,
-    FASHION_MNIST_SHA256,
     ArrayLoader,
     ImageSet,
     fashion_mnist,
@@ -27,9 +27,9 @@ from d2lmini.data import (
     resize_matrix,
 )
 
-RAW = data.PACKAGED_DATASETS / "FashionMNIST" / "raw"
+RAW = files.PACKAGED_DATASETS / "FashionMNIST" / "raw"
 needs_cifar10 = pytest.mark.skipif(
-    not data.cifar10_is_here(),
+    not files.cifar10_is_here(),
     reason="CIFAR-10 is neither in the folder D2LMINI_DATA nor in ~/.cache/d2lmini",
 )
 
@@ -51,7 +51,7 @@ def torchvision_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("torchvision")
     folder = root / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
-    for name in FASHION_MNIST_SHA256:
+    for name in files.FASHION_MNIST_SHA256:
         (folder / name).write_bytes(gzip.decompress((RAW / f"{name}.gz").read_bytes()))
     return root
 
@@ -199,7 +199,7 @@ def layouts(tmp_path_factory, torchvision_root):
 )
 def test_files_are_found_in_every_layout(layouts, layout, way, monkeypatch):
     monkeypatch.delenv("D2LMINI_DATA", raising=False)
-    monkeypatch.setattr(data, "PACKAGED_DATASETS", layouts / "nothing-here")
+    monkeypatch.setattr(files, "PACKAGED_DATASETS", layouts / "nothing-here")
     folder = layouts / layout
     if layout == "~":
         monkeypatch.setenv("HOME", str(layouts))
@@ -233,10 +233,10 @@ def test_an_altered_file_is_named_with_both_checksums(layouts, tmp_path, suffix)
     content[-1] ^= 1
     path = root / f"{name}{suffix}"
     path.write_bytes(gzip.compress(bytes(content)) if suffix else bytes(content))
-    with pytest.raises(ValueError, match=FASHION_MNIST_SHA256[name]) as error:
+    with pytest.raises(ValueError, match=files.FASHION_MNIST_SHA256[name]) as error:
         fashion_mnist(root=root)
     assert str(path) in str(error.value)
-    assert data.hashlib.sha256(bytes(content)).hexdigest() in str(error.value)
+    assert hashlib.sha256(bytes(content)).hexdigest() in str(error.value)
 
 
 def flipped(content):
@@ -262,7 +262,7 @@ FAULTS = {
 def test_a_damaged_file_is_a_value_error_with_its_path_and_the_way_out(
     layouts, tmp_path, name, suffix, fault
 ):
-    for other in FASHION_MNIST_SHA256:
+    for other in files.FASHION_MNIST_SHA256:
         (tmp_path / other).symlink_to(layouts / "plain" / other)
     (tmp_path / name).unlink()
     path = tmp_path / f"{name}{suffix}"
@@ -616,9 +616,9 @@ def test_a_cifar10_archive_whose_header_counts_too_many_is_named(tmp_path):
     path = tmp_path / "cifar10.npz"
     np.savez(path, **arrays_of(np.zeros((9, 32, 32, 3), np.uint8), np.arange(9)))
     with zipfile.ZipFile(path) as packed:
-        files = {name: packed.read(name) for name in packed.namelist()}
+        members = {name: packed.read(name) for name in packed.namelist()}
     with zipfile.ZipFile(path, "w") as packed:
-        for name, content in files.items():
+        for name, content in members.items():
             packed.writestr(name, content.replace(b"(9, 32", b"(9" + b"0" * 9 + b", 32"))
     with pytest.raises(ValueError, match=r"cifar10\.npz is not a readable"):
         data.cifar10(root=tmp_path)
@@ -626,8 +626,8 @@ def test_a_cifar10_archive_whose_header_counts_too_many_is_named(tmp_path):
 
 def test_a_cifar10_archive_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch):
     real = [60_000 * 32 * 32 * 3, 60_000 * 8]  # images, labels as int64
-    assert sum(real) < data.LARGEST_NPZ < 2 * sum(real)
-    monkeypatch.setattr(data, "LARGEST_NPZ", 10_000)
+    assert sum(real) < files.LARGEST_NPZ < 2 * sum(real)
+    monkeypatch.setattr(files, "LARGEST_NPZ", 10_000)
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("unpacked it"))
     pixels = np.zeros((9, 32, 32, 3), np.uint8)
     np.savez_compressed(tmp_path / "cifar10.npz", **arrays_of(pixels, np.arange(9)))
@@ -657,18 +657,18 @@ def test_a_cifar10_archive_of_other_shapes_is_a_value_error(tmp_path):
 def test_cifar10_is_here_wants_the_archive_or_all_of_torchvisions_files(
     tmp_path, monkeypatch, no_data_folder
 ):
-    assert not data.cifar10_is_here()
+    assert not files.cifar10_is_here()
     cache = Path.home() / ".cache" / "d2lmini" / "cifar-10-batches-py"
     cache.mkdir(parents=True)
-    for name in data.CIFAR10_BATCHES:
-        assert not data.cifar10_is_here()
+    for name in files.CIFAR10_BATCHES:
+        assert not files.cifar10_is_here()
         (cache / name).touch()
-    assert data.cifar10_is_here()
+    assert files.cifar10_is_here()
     (cache / "data_batch_5").unlink()
     monkeypatch.setenv("D2LMINI_DATA", str(tmp_path))
-    assert not data.cifar10_is_here()
+    assert not files.cifar10_is_here()
     (tmp_path / "cifar10.npz").touch()
-    assert data.cifar10_is_here()
+    assert files.cifar10_is_here()
 
 
 def test_root_without_cifar10_says_what_was_looked_for_and_downloads_nothing(

@@ -24,30 +24,30 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 
-from d2lmini import data
+from d2lmini import data, files
 
-FOLDER = data.CIFAR10_FOLDER
+FOLDER = files.CIFAR10_FOLDER
 ARCHIVE = "cifar-10-python.tar.gz"
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 3072), np.uint8)
 
 
 def batches():
     """File name → bytes, as in the published archive: ten images a batch."""
-    files = {
+    content = {
         name: {"data": IMAGES[i : i + 10], "labels": list(range(10))}
-        for name, i in zip(data.CIFAR10_BATCHES[:6], range(0, 60, 10), strict=True)
+        for name, i in zip(files.CIFAR10_BATCHES[:6], range(0, 60, 10), strict=True)
     }
-    files["batches.meta"] = {"label_names": [*data.CIFAR10_LABELS]}
-    return {name: pickle.dumps(content) for name, content in files.items()}
+    content["batches.meta"] = {"label_names": [*data.CIFAR10_LABELS]}
+    return {name: pickle.dumps(batch) for name, batch in content.items()}
 
 
-def packed(files):
+def packed(contents):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in sorted(files):
+        for name in sorted(contents):
             info = tarfile.TarInfo(f"{FOLDER}/{name}")
-            info.size = len(files[name])
-            archive.addfile(info, io.BytesIO(files[name]))
+            info.size = len(contents[name])
+            archive.addfile(info, io.BytesIO(contents[name]))
     return gzip.compress(buffer.getvalue(), mtime=0)  # the same in every process
 
 
@@ -164,10 +164,10 @@ def serving(*script):
 
 def use(server, silence=20.0):
     """What the package must know of the archive in the real one's place."""
-    data.CIFAR10_URL = f"http://127.0.0.1:{server.server_port}/{ARCHIVE}"
-    data.CIFAR10_BYTES, data.CIFAR10_SHA256 = len(CONTENT), SHA256
-    data.DOWNLOAD_PAUSE, data.DOWNLOAD_SILENCE = 0.001, silence
-    CIFAR10.train_list = [[name, MD5[name]] for name in data.CIFAR10_BATCHES[:5]]
+    files.CIFAR10_URL = f"http://127.0.0.1:{server.server_port}/{ARCHIVE}"
+    files.CIFAR10_BYTES, files.CIFAR10_SHA256 = len(CONTENT), SHA256
+    files.DOWNLOAD_PAUSE, files.DOWNLOAD_SILENCE = 0.001, silence
+    CIFAR10.train_list = [[name, MD5[name]] for name in files.CIFAR10_BATCHES[:5]]
     CIFAR10.test_list = [["test_batch", MD5["test_batch"]]]
     CIFAR10.meta = {"filename": "batches.meta", "key": "label_names", "md5": MD5["batches.meta"]}
 
@@ -176,9 +176,9 @@ def use(server, silence=20.0):
 def cache(monkeypatch, tmp_path):
     """An empty home's; what `use` sets is put back afterwards."""
     for name in ("URL", "BYTES", "SHA256"):
-        monkeypatch.setattr(data, f"CIFAR10_{name}", getattr(data, f"CIFAR10_{name}"))
+        monkeypatch.setattr(files, f"CIFAR10_{name}", getattr(files, f"CIFAR10_{name}"))
     for name in ("PAUSE", "SILENCE"):
-        monkeypatch.setattr(data, f"DOWNLOAD_{name}", getattr(data, f"DOWNLOAD_{name}"))
+        monkeypatch.setattr(files, f"DOWNLOAD_{name}", getattr(files, f"DOWNLOAD_{name}"))
     for name in ("train_list", "test_list", "meta"):
         monkeypatch.setattr(CIFAR10, name, getattr(CIFAR10, name))
     monkeypatch.delenv("D2LMINI_DATA", raising=False)
@@ -207,17 +207,17 @@ ALL = sorted([ARCHIVE, FOLDER, *(f"{FOLDER}/{name}" for name in FILES)])
 
 
 def test_the_real_archive_is_the_one_that_torchvision_knows():
-    assert CIFAR10.url == data.CIFAR10_URL
-    assert (CIFAR10.base_folder, CIFAR10.filename) == (data.CIFAR10_FOLDER, ARCHIVE)
+    assert CIFAR10.url == files.CIFAR10_URL
+    assert (CIFAR10.base_folder, CIFAR10.filename) == (files.CIFAR10_FOLDER, ARCHIVE)
     names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
-    assert [*data.CIFAR10_BATCHES] == [*names, CIFAR10.meta["filename"]]
+    assert [*files.CIFAR10_BATCHES] == [*names, CIFAR10.meta["filename"]]
 
 
 def test_it_is_downloaded_once_and_nothing_else_is_left(cache):
     with serving(whole) as server:
         use(server)
         check(data.cifar10())
-        assert data.cifar10_is_here()
+        assert files.cifar10_is_here()
         check(data.cifar10())
         assert server.starts == [0]
     assert files_in(cache) == ALL
@@ -272,10 +272,10 @@ def test_a_download_that_fails_says_why_and_what_to_do_by_hand(cache, answer, wh
         with pytest.raises(OSError, match="could not be fetched") as caught:
             data.cifar10()
     message = str(caught.value)
-    for part in (why, data.CIFAR10_URL, SHA256, str(cache / ARCHIVE), "D2LMINI_DATA"):
+    for part in (why, files.CIFAR10_URL, SHA256, str(cache / ARCHIVE), "D2LMINI_DATA"):
         assert part in message
     assert files_in(cache) == []
-    assert not data.cifar10_is_here()
+    assert not files.cifar10_is_here()
 
 
 def test_the_steps_by_hand_work(cache, tmp_path, monkeypatch):
@@ -377,7 +377,7 @@ def test_one_process_is_killed_at_it_and_two_others_do_it_at_once(cache):
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.02)
         use(server)
-        assert not data.cifar10_is_here()
+        assert not files.cifar10_is_here()
         with processes(server, 2) as both:
             for process in both:
                 errors = process.stderr.read()
@@ -479,6 +479,6 @@ def test_a_server_that_fails_at_random_is_outlasted(cache):
         script = [luck.choice([*faults, cut(luck.randrange(len(CONTENT)))]) for _ in range(4)]
         with serving(*script, whole) as server:
             use(server)
-            data._fetch_cifar10(cache)
-            check(data._cifar10_from_batches(cache))
+            files._fetch_cifar10(cache)
+            check(files._cifar10_from_batches(cache))
         (cache / ARCHIVE).unlink()

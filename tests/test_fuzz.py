@@ -32,7 +32,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import d2lmini
-from d2lmini import data
+from d2lmini import data, files
 from d2lmini.data import ArrayLoader, ImageSet, load_data_fashion_mnist
 from d2lmini.grading import read_assignments
 from d2lmini.grading.assignment import student_version
@@ -538,7 +538,7 @@ def spoiled(draw, content):
     return content[:at] + new + content[at + len(new) :] if way == "overwrite" else new
 
 
-RAW = data.PACKAGED_DATASETS / "FashionMNIST" / "raw"
+RAW = files.PACKAGED_DATASETS / "FashionMNIST" / "raw"
 LABELS = "t10k-labels-idx1-ubyte"
 
 
@@ -546,7 +546,7 @@ LABELS = "t10k-labels-idx1-ubyte"
 def test_spoiled_idx_files_are_never_taken(content, suffix):
     with file_of(content, LABELS + suffix) as path:
         try:
-            labels = data._read_idx(path, LABELS)
+            labels = files._read_idx(path, LABELS)
         except ValueError as error:
             assert is_ours(error, str(path))
         else:  # gzip's head has bytes that mean nothing to the content
@@ -793,10 +793,10 @@ NAMES = st.text("aß/._- Ø()1Z\\:", min_size=1, max_size=12) | st.sampled_from(
 )  # fmt: skip
 
 
-def as_zip(files):
+def as_zip(members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
+        for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
 

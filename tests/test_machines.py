@@ -21,9 +21,10 @@ from torch.utils._pytree import tree_map
 
 import d2lmini as d2l
 from d2lmini import device as devices
-from d2lmini.data import cifar10_is_here, fashion_mnist
+from d2lmini.data import fashion_mnist
 from d2lmini.device import freed_memory_kept, has_fast_bf16, synchronize, usable_cores
 from d2lmini.experiments import EXPERIMENTS
+from d2lmini.files import cifar10_is_here
 from d2lmini.grading import submissions, worker
 from d2lmini.recorder import _checkpoint
 
