@@ -49,7 +49,7 @@ def test_a_zip_holds_the_assignment_and_how_to_do_it(path):
     name = path.stem
     assert set(files) == {f"{name}/{name}.ipynb", f"{name}/README.md"}
     about = files[f"{name}/README.md"]
-    assert "pip install" in about
+    assert "pip install" in about and "/archive/HEAD.zip" in about and "git+" not in about
     assert "60 to 90 minutes" in about
     points = sum(test.points for test in read_assignment(path).tests)
     assert f"up to {points:g} points" in about

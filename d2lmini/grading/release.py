@@ -25,9 +25,10 @@ README = """\
 1. Install this, in Python 3.10 or later; nothing else is needed, and nothing is downloaded later:
 
    ```
-   pip install jupyterlab "d2lmini @ {address}"
+   pip install jupyterlab "d2lmini @ {address}" --extra-index-url https://download.pytorch.org/whl/cpu
    ```
 
+   (The second address offers the small PyTorch without CUDA; with an NVIDIA GPU, leave it out.)
    In Colab there is nothing to install: upload the notebook, and its first cell does it.
 2. Open the notebook with `jupyter lab {name}.ipynb`, and read its head.
 3. Write your answers where `raise NotImplementedError` or "{text_stub}" stands.
@@ -103,12 +104,19 @@ def readme(assignment: Assignment, notebook: str) -> str:
     by_hand = sum(cell.points for cell in assignment.written)
     return README.format(
         title=assignment.title,
-        address=found[1],
+        address=_without_git(found[1]),
         name=assignment.name,
         text_stub=TEXT_STUB.strip("*"),
         tests=sum(test.points for test in assignment.tests),
         by_hand=f" Your teacher reads the rest, {by_hand:g} points." if by_hand else "",
     )
+
+
+def _without_git(address: str) -> str:
+    """The address of a zip that pip can fetch where there is no git, if GitHub has the code."""
+    if not address.startswith("git+https://github.com/"):
+        return address
+    return address.removeprefix("git+").removesuffix(".git") + "/archive/HEAD.zip"
 
 
 def zipped(files: dict[str, str]) -> bytes:
