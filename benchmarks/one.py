@@ -24,9 +24,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import d2lmini
-from d2lmini import build, summarize, try_gpu
+from d2lmini import build, summarize
 from d2lmini.device import has_fast_bf16
 
+CPU = torch.device("cpu")  # of both sides and of the limit, whatever else there is
 WARM_UP = 1  # batches before the clock starts: kernels are built, memory is asked for
 
 
@@ -85,7 +86,7 @@ def limit():
             seconds.append(perf_counter() - start)
         return 2 * side**3 / min(seconds) / 1e9
 
-    kinds = {"bf16": torch.bfloat16} if has_fast_bf16(try_gpu()) else {}
+    kinds = {"bf16": torch.bfloat16} if has_fast_bf16(CPU) else {}
     kinds["fp32"] = torch.float32
     return {
         name: max(rate(side, dtype) for side in (2048, 3072, 4096)) for name, dtype in kinds.items()
@@ -117,7 +118,7 @@ def _train_d2l(case, net, epochs, count, _):
             for data_iter, n, shuffle in ((train_iter, count, True), (test_iter, 128, False))
         )  # fmt: skip
     watch = Stopwatch(train_iter, case.batch_size)
-    d2l.train_ch6(net, watch, test_iter, epochs, case.lr, torch.device("cpu"))
+    d2l.train_ch6(net, watch, test_iter, epochs, case.lr, CPU)
     return watch
 
 
@@ -130,7 +131,7 @@ def _train_ours(case, net, epochs, count, side):
         test_iter = d2lmini.ArrayLoader(few, case.batch_size, resize=_resize(case))
     watch = Stopwatch(train_iter, case.batch_size)
     precision = "fp32" if side == "fp32" else "auto"
-    d2lmini.train_ch6(net, watch, test_iter, epochs, case.lr, precision=precision, plot=False)
+    d2lmini.train_ch6(net, watch, test_iter, epochs, case.lr, CPU, precision=precision, plot=False)
     return watch
 
 
@@ -222,7 +223,7 @@ def profile(name):
 
     watch = Profiled(train_iter, case.batch_size)
     with contextlib.redirect_stdout(io.StringIO()):
-        d2lmini.train_ch6(build(case.model), watch, few, 1, case.lr, plot=False)
+        d2lmini.train_ch6(build(case.model), watch, few, 1, case.lr, CPU, plot=False)
     seconds = defaultdict(float)
     for event in profiler.key_averages():
         kind = next((k for k, words in KINDS.items() if any(w in event.key for w in words)), None)

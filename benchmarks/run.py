@@ -18,10 +18,10 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
-from one import CASES, macs
+from one import CASES, CPU, macs
 
 from d2lmini.data import cifar10
-from d2lmini.device import describe_environment, has_fast_bf16, try_gpu
+from d2lmini.device import describe_environment, has_fast_bf16
 from d2lmini.files import FASHION_MNIST_SHA256, PACKAGED_DATASETS
 from d2lmini.recorder import find_experiment, record_in_fresh_process
 
@@ -33,7 +33,7 @@ D2L_PACKAGES = (
     "charset-normalizer", "idna",
 )  # fmt: skip
 REPEATS = 3  # of each side of a comparison, in turn; the medians are compared
-FAST_BF16 = has_fast_bf16(try_gpu())
+FAST_BF16 = has_fast_bf16(CPU)
 RESULTS = HERE / ("results" if FAST_BF16 else "results-fp32")
 RATIOS = {"LeNet": 4.0, "AlexNet": 2.2, "VGG-11/4": 3.4, "NiN": 2.8, "GoogLeNet": 2.5}
 RATIO_IN_FP32 = 1.0  # never slower
@@ -60,7 +60,7 @@ def main():
     if "limit" not in results and "limit" not in arguments.only:
         parser.error("nothing was measured here before: the limit is needed, too (--only limit …)")
     install_d2l()
-    results["environment"] = asdict(describe_environment(try_gpu()))
+    results["environment"] = asdict(describe_environment(CPU))
     for part in arguments.only:
         results[part] = MEASURE[part](arguments.long)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

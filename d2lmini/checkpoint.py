@@ -22,21 +22,24 @@ from torch import nn
 
 from d2lmini.record import EpochStats, write_atomically
 
-PARTS = ("settings", "history", "net", "optimizer", "loader", "generators")
+PARTS = ("settings", "identity", "history", "net", "optimizer", "loader", "generators")
 
 
 def save_checkpoint(
     path: str | os.PathLike[str],
     settings: dict[str, Any],
+    identity: dict[str, str],
     history: Sequence[EpochStats],
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
     loader: object,
     generators: list[dict[str, Any]],
 ) -> None:
-    """generators: `generator_states` of each process. Raises OSError, the older file intact."""
+    """identity: what else must not change between two parts of a run, by name.
+    generators: `generator_states` of each process. Raises OSError, the older file intact."""
     content = {
         "settings": settings,
+        "identity": identity,
         "history": [asdict(stats) for stats in history],
         "net": net.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -48,14 +51,17 @@ def save_checkpoint(
     write_atomically(Path(path), buffer.getvalue())
 
 
-def read_checkpoint(path: str | os.PathLike[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """The file's content. Raises ValueError if it is damaged, or of a run of other settings."""
+def read_checkpoint(
+    path: str | os.PathLike[str], settings: dict[str, Any], identity: dict[str, str]
+) -> dict[str, Any]:
+    """The file's content. Raises ValueError if it is damaged, or of another run."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load does not look at the checksums
         content = {} if damaged else torch.load(path, map_location="cpu", weights_only=True)
         before = {name: content[name] for name in PARTS}["settings"]
         changed = [k for k in {**before, **settings} if before.get(k) != settings.get(k)]
+        unlike = [k for k in identity if content["identity"].get(k) != identity[k]]
     except (
         zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, EOFError, KeyError,
         TypeError, ValueError, AttributeError,
@@ -68,6 +74,11 @@ def read_checkpoint(path: str | os.PathLike[str], settings: dict[str, Any]) -> d
         told = ", ".join(f"{k} {before.get(k)!r} → {settings.get(k)!r}" for k in changed)
         raise ValueError(
             f"checkpoint {path} is of a run with other settings ({told}); "
+            "delete it or name another file"
+        )
+    if unlike:
+        raise ValueError(
+            f"checkpoint {path} is of a run with other {', '.join(unlike)}; "
             "delete it or name another file"
         )
     return content
@@ -101,9 +112,9 @@ def generator_states(device: torch.device) -> dict[str, Any]:
         "python": random.getstate(),
     }
     if device.type == "cuda":
-        states["device"] = torch.cuda.get_rng_state(device)
+        states["cuda"] = torch.cuda.get_rng_state(device)
     elif device.type == "mps":
-        states["device"] = torch.mps.get_rng_state()
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -111,7 +122,7 @@ def set_generator_states(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     np.random.set_state(tuple(states["numpy"]))
     random.setstate(states["python"])
-    if "device" in states and device.type == "cuda":
-        torch.cuda.set_rng_state(states["device"], device)
-    elif "device" in states and device.type == "mps":
-        torch.mps.set_rng_state(states["device"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif "mps" in states and device.type == "mps":
+        torch.mps.set_rng_state(states["mps"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +51,11 @@ class ImageSet:
             raise ValueError(
                 f"images of shape {tuple(self.images.shape)} and labels of shape "
                 f"{tuple(self.labels.shape)}; they must be (N, C, H, W) and (N,)"
+            )
+        if (self.images.dtype, self.labels.dtype) != (torch.uint8, torch.int64):
+            raise ValueError(
+                f"images are {self.images.dtype} and labels {self.labels.dtype}; they must be "
+                "torch.uint8, 0 to 255, and torch.int64"
             )
         channels = self.images.shape[1]
         if not channels == len(self.mean) == len(self.std):
@@ -144,12 +150,25 @@ class ArrayLoader:
         """uint8 (N, C, H, W) → float32 (N, C, H', W'): augmented, resized, normalised."""
         if self.augment:
             images = flip_and_shift(images, self.largest_shift, generator)
-        X = images.float().div_(255)
+        X = images.to(torch.float32, copy=True).div_(255)
         if self.normalize:  # before the resize, which a shift and a factor pass through unchanged
             X = X.sub_(self.mean).div_(self.std)
         if self.resize is not None and self.resize != tuple(X.shape[-2:]):
             X = self.rows @ X @ self.columns  # (H', H) @ (N, C, H, W) @ (W, W')
         return X
+
+    def describe(self) -> dict[str, Any]:
+        """What makes two loaders give the same batches."""
+        return {
+            "images": zlib.crc32(self.data.images.contiguous().numpy().data),
+            "labels": zlib.crc32(self.data.labels.contiguous().numpy().data),
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "resize": self.resize,
+            "seed": self.seed,
+            "normalize": self.normalize,
+            "shift": self.largest_shift if self.augment else None,
+        }
 
     def state_dict(self) -> dict[str, int]:
         """What a checkpoint must keep so that the next iteration's order is the same."""

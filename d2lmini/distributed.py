@@ -4,7 +4,8 @@
 
 starts N of them. Every process reads the same batches and trains on every N-th image of each, and
 PyTorch's DistributedDataParallel averages the gradients: a step is the step of one process on the
-whole batch, up to rounding. The first process alone shows, prints and writes.
+whole batch, up to rounding, unless there is batch norm, which sees each process's own images. The
+first process alone shows, prints and writes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor, distributed, nn
 from d2lmini.device import try_gpu
 
 # what gloo's plain RuntimeErrors say; NCCL's are DistErrors
-LOST_CONNECTION = ("connection closed", "connection reset", "broken pipe", "timed out", "peer")
+LOST_CONNECTION = ("connection closed", "connection reset", "broken pipe", "timed out", "by peer")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Team:
             for total in totals:
                 distributed.all_reduce(total)
 
+    def share_buffers(self, net: nn.Module) -> None:
+        """The first process's buffers for all, such as batch norm's running means."""
+        if self.size > 1:
+            for buffer in net.buffers():
+                distributed.broadcast(buffer, 0)
+
     def from_all(self, value: Any) -> list[Any]:
         """What each process gives, in their order."""
         if self.size == 1:
@@ -114,8 +121,8 @@ def joined(checkpoint: str | None = None) -> Iterator[torch.device]:
         yield try_gpu()
         return
     device = _own_device(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield device
     except RuntimeError as error:
         if not _is_lost_connection(error):
@@ -123,7 +130,7 @@ def joined(checkpoint: str | None = None) -> Iterator[torch.device]:
         resume = f"the same command goes on from the last epoch in {checkpoint}"
         raise ConnectionError(
             f"process {os.environ['RANK']} stopped, since another one of the "
-            f"{launched()} that train together has ended; "
+            f"{launched()} that train together has ended ({str(error).splitlines()[0]}); "
             + (resume if checkpoint else "with --checkpoint FILE a run can go on where it stopped")
         ) from error
     distributed.destroy_process_group()

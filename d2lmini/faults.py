@@ -79,7 +79,7 @@ class LossWatch:
                 "the batch's images hold numbers that are not finite: look for them in the files "
                 "read, or for a deviation of 0 that they are divided by"
             )
-        if self.epoch == self.batches == 1:
+        if X is not None and self.epoch == self.batches == 1:
             return (
                 "no step has been made yet, so it is not the rate: try images of mean 0 and "
                 'deviation 1 (normalize=True), or other weights (init="he")'

@@ -73,7 +73,19 @@ def find_rule(rule: str | InitRule) -> InitRule:
 
 
 def reset(net: nn.Module) -> None:
-    """Draw every module's parameters anew from torch's generator, as its constructor did."""
+    """Draw every module's parameters anew from torch's generator, as its constructor did.
+
+    Raises ValueError, and changes nothing, for a module that has parameters of its own and no
+    `reset_parameters` to draw them by.
+    """
+    for name, module in net.named_modules():
+        own = list(module.parameters(recurse=False))
+        if own and not callable(getattr(module, "reset_parameters", None)):
+            raise ValueError(
+                f"seed= cannot draw the parameters of {name or 'the net'} anew: "
+                f"{type(module).__name__} needs a method reset_parameters(), or keep the weights "
+                "with init=None"
+            )
 
     def reset_module(module: nn.Module) -> None:
         if callable(reset_parameters := getattr(module, "reset_parameters", None)):

@@ -29,13 +29,15 @@ def curves(record: Record, *, num_epochs: int | None = None) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.7), layout="constrained")
     left.plot(epochs, [e.train_loss for e in record.history], "o-", ms=3, color=BLUE)
     left.set(ylabel="training loss", ylim=(0, None))
-    train_acc, test_acc = zip(*((e.train_acc, e.test_acc) for e in record.history), strict=True)
+    train_acc = [e.train_acc for e in record.history]
     right.plot(epochs, train_acc, "o-", ms=3, color=BLUE, label="training")
+    test_acc = [e.test_acc for e in record.history]
     right.plot(epochs, test_acc, "s--", ms=3, color=ORANGE, label="test")
     right.set(ylabel="accuracy")
     right.legend(frameon=False, loc="lower right")
+    last = num_epochs or len(epochs) or 1  # none, if it diverged in its first epoch
     for axes in (left, right):
-        axes.set(xlabel="epoch", xlim=(0.7, (num_epochs or epochs[-1]) + 0.3))
+        axes.set(xlabel="epoch", xlim=(0.7, last + 0.3))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     return figure

@@ -186,6 +186,8 @@ def record_run(
     variant = next((v for v in experiment.variants if v.name == variant_name), None)
     if variant is None:
         raise ValueError(f"{experiment.name} has no variant {variant_name!r}")
+    if experiment.fresh_process and STARTED not in os.environ:
+        return record_in_fresh_process(experiment, variant, seed, folder, shard)
     if STARTED in os.environ:
         checkpoint, on_epoch = None, _stop_if_orphaned(os.getppid())
     else:
@@ -392,6 +394,8 @@ def record_in_fresh_process(
     command = [sys.executable, "-m", "d2lmini", "record", experiment.name, "--to", str(folder)]
     command += ["--variant", variant.name, "--seed", str(seed)]
     command += [] if shard is None else ["--shard", str(shard)]
-    subprocess.run(command, check=True, env={**os.environ, STARTED: repr(time.time())})
+    done = subprocess.run(command, env={**os.environ, STARTED: repr(time.time())})
+    if done.returncode != 0:
+        raise OSError(f"{variant.name}, seed {seed}: its process ended with {done.returncode}")
     runs = _recorded(experiment, folder, shard)
     return next(run for run in runs if _plan(run) == (variant.name, seed))

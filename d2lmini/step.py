@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -84,13 +84,32 @@ class Stepper:
         self.schedule = _lookup("schedule", schedule, SCHEDULES) if schedule else None
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.num_epochs = num_epochs
-        self.num_batches = len(train_iter) if isinstance(train_iter, Sized) else None
+        self.num_batches = _length(train_iter)
         self.num_classes = getattr(train_iter, "num_classes", None)
         self.label_smoothing = label_smoothing
+
+    def identity(self) -> dict[str, str]:
+        """What is trained how, beyond the names in a record's settings; before the first step."""
+        options = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        factors = [self.schedule((i + 0.5) / 10) for i in range(10)] if self.schedule else None
+        return {
+            "layers": repr(self.net),
+            "optimizer's options": repr(options),
+            "schedule's rates": repr(factors),
+        }
 
     def start(self) -> None:
         """Once the weights are those to start from: all processes take the first one's."""
         self.forward = self.team.wrap(self.net)
+
+    def finish(self) -> None:
+        """The net ready to answer; an optimizer's own rates as they were."""
+        self.net.eval()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate
 
     @property
     def rate(self) -> float:
@@ -164,22 +183,28 @@ def check_rereadable(train_iter: Batches, test_iter: Batches, num_epochs: int) -
 
 
 def check_fit(net: nn.Module, X: Tensor, y: Tensor, num_classes: int | None) -> None:
-    """Try one forward pass, so that what does not fit is said in the terms of the call."""
+    """Try one forward pass, so that what does not fit is said in the terms of the call.
+
+    A net that flattens by `.view()` takes no channels-last maps; its weights are laid out anew.
+    """
     if y.shape != X.shape[:1] or y.dtype != torch.int64:
         raise ValueError(
             f"labels are {y.dtype} of shape {tuple(y.shape)}; expected torch.int64 of shape "
             f"({len(X)},), one for each of the {len(X)} images"
         )
     try:
-        with evaluation_mode(net):
-            logits = net(X[:1])
+        logits = _answer(net, X[:1])
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise out_of_memory(error, X.device, 1, net) from error
-        raise ValueError(
-            f"the net does not take images of shape {tuple(X.shape[1:])}: {error}; "
-            "build it for that image_size and in_channels, or load the data with resize="
-        ) from error
+        net.to(memory_format=torch.contiguous_format)
+        try:
+            logits = _answer(net, X[:1])
+        except RuntimeError as again:
+            raise ValueError(
+                f"the net does not take images of shape {tuple(X.shape[1:])}: {again}; "
+                "build it for that image_size and in_channels, or load the data with resize="
+            ) from again
     if logits.dim() != 2 or (num_classes is not None and logits.shape[1] != num_classes):
         expected = num_classes if num_classes is not None else "classes"
         raise ValueError(
@@ -187,6 +212,23 @@ def check_fit(net: nn.Module, X: Tensor, y: Tensor, num_classes: int | None) -> 
             f"(1, {expected}); build it with num_classes={expected}"
         )
     _check_labels(y, logits.shape[1])
+
+
+def describe_data(batches: Batches) -> str:
+    """What a loader says of itself; of other iterables there is nothing to compare."""
+    return str(batches.describe()) if hasattr(batches, "describe") else ""
+
+
+def _answer(net: nn.Module, X: Tensor) -> Tensor:
+    with evaluation_mode(net):
+        return net(X)
+
+
+def _length(batches: Batches) -> int | None:
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except TypeError:  # it has none, or, as a DataLoader of an IterableDataset, cannot tell
+        return None
 
 
 def _check_labels(y: Tensor, width: int) -> None:

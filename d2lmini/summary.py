@@ -230,8 +230,10 @@ class _Counter(TorchFunctionMode):
         return output
 
     def _count(self, name: str, given: _Given, output: Tensor) -> None:
-        if name == "conv2d":
+        if name in CONVOLUTIONS:
             self.macs += output.numel() * given["weight"][0].numel()  # (C_in / groups, k, k)
+        elif name in TRANSPOSED:  # each input number meets (C_out / groups, k, k) weights
+            self.macs += given["input"].numel() * given["weight"][0].numel()
         elif name == "linear":
             self.macs += output.numel() * given["weight"].shape[1]
 
@@ -241,9 +243,9 @@ class _Counter(TorchFunctionMode):
         if name == "linear":
             return whole, jump, whole
         width = given.tensors[0].shape[-1] if given.tensors and given.tensors[0].dim() else 1
-        if name in ("conv2d", "max_pool2d", "avg_pool2d"):
-            kernel = given["weight"].shape[-1] if name == "conv2d" else _last(given["kernel_size"])
-            stride = _last(given.get("stride", None) or (1 if name == "conv2d" else kernel))
+        if (conv := name in CONVOLUTIONS) or name in ("max_pool2d", "avg_pool2d"):
+            kernel = given["weight"].shape[-1] if conv else _last(given["kernel_size"])
+            stride = _last(given.get("stride", None) or (1 if conv else kernel))
             kernel = _last(given.get("dilation", 1)) * (kernel - 1) + 1
             side, jump = _slide(side, jump, kernel, stride)
         elif name in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
@@ -258,8 +260,11 @@ class _Counter(TorchFunctionMode):
         return side, jump, max(whole, side)
 
 
+CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 ARGUMENTS = {
-    "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation"),
+    **dict.fromkeys(CONVOLUTIONS, ("input", "weight", "bias", "stride", "padding", "dilation")),
+    **dict.fromkeys(TRANSPOSED, ("input", "weight")),
     "linear": ("input", "weight"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation"),
     "avg_pool2d": ("input", "kernel_size", "stride"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from d2lmini.step import (
     Stepper,
     check_fit,
     check_rereadable,
+    describe_data,
     precision_context,
     resolve_precision,
 )
@@ -83,17 +85,24 @@ def train_ch6(
     on_epoch: called with the record so far. plot: live curves; None shows them in notebooks, a
     progress bar in terminals.
     Interrupted in a notebook after its first epoch, it returns the record of the epochs done.
+    Afterwards the net is in evaluation mode, and an optimizer instance has its own rates again.
     In torch's process group, all processes train this net together (`d2lmini.distributed`).
     Raises ValueError for data that does not fit the net, and for a checkpoint of another run;
     `Diverged` (a FloatingPointError) for a loss that is no number, with the record so far;
-    MemoryError that names a batch size that fits.
+    MemoryError that names a batch size that fits, unless loading alone takes too much.
     """
+    # NumPy's numbers are not JSON, and a checkpoint of them could not be read
+    num_epochs, label_smoothing = operator.index(num_epochs), float(label_smoothing)
+    lr = None if lr is None else float(lr)
+    seed = None if seed is None else operator.index(seed)
     team = current_team()
     device = torch.device(device) if device is not None else try_gpu()
     precision = resolve_precision(precision, device)
     init_rule = None if init is None else find_rule(init)
     check_rereadable(train_iter, test_iter, num_epochs)
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(device)
+    if not any(parameter.dim() == 5 for parameter in net.parameters()):  # three-dimensional convs
+        net.to(memory_format=torch.channels_last)
     forward_context = partial(precision_context, precision, device)
     stepper = Stepper(
         net, optimizer, lr, schedule, num_epochs, train_iter, label_smoothing, forward_context, team
@@ -165,6 +174,13 @@ class _Run:
         if self.team.size > 1:
             self.environment["processes"] = self.team.size
         self.history: tuple[EpochStats, ...] = ()
+        self.first_epoch = 1  # of this call
+        self.identity: dict[str, str] = {}
+        if checkpoint is not None:
+            self.identity = stepper.identity() | {
+                "training data": describe_data(train_iter),
+                "test data": describe_data(test_iter),
+            }
 
     @property
     def record(self) -> Record:
@@ -179,13 +195,16 @@ class _Run:
         if (path := self.checkpoint) is not None:
 
             def read() -> dict[str, Any] | None:
-                return read_checkpoint(path, self.settings) if Path(path).exists() else None
+                if not Path(path).exists():
+                    return None
+                return read_checkpoint(path, self.settings, self.identity)
 
             if (content := self.team.from_leader(read)) is None:
                 self._save()
             else:
                 net, optimizer = self.stepper.net, self.stepper.optimizer
                 self.history = restore(content, path, net, optimizer, self.train_iter)
+                self.first_epoch = len(self.history) + 1
                 if self.team.rank < len(content["generators"]):
                     set_generator_states(content["generators"][self.team.rank], self.device)
         self.stepper.start()
@@ -194,7 +213,7 @@ class _Run:
         self, num_epochs: int, reporter: Reporter, on_epoch: Callable[[Record], object] | None
     ) -> None:
         try:
-            for epoch in range(len(self.history) + 1, num_epochs + 1):
+            for epoch in range(self.first_epoch, num_epochs + 1):
                 self.history += (self._epoch(epoch, reporter),)
                 self._save()
                 if self.team.leads:
@@ -204,12 +223,19 @@ class _Run:
         except Diverged as error:
             error.record = replace(self.record, diverged=error.divergence)
             raise
+        except ValueError:
+            if self.checkpoint is not None and not self.history and self.team.leads:
+                # the call does not fit; the mended one must not find this file
+                Path(self.checkpoint).unlink(missing_ok=True)
+            raise
         except KeyboardInterrupt:
             if not self.history or not in_notebook():
                 raise
             done = len(self.history)
             self.settings = {**self.settings, "interrupted": True}
             print(f"interrupted: the record ends with epoch {done} of {num_epochs}")
+        finally:
+            self.stepper.finish()
 
     def _epoch(self, epoch: int, reporter: Reporter) -> EpochStats:
         stepper, device = self.stepper, self.device
@@ -219,7 +245,7 @@ class _Run:
         correct = torch.zeros((), dtype=torch.int64, device=device)
         examples, load_seconds = 0, 0.0
         start = loading = perf_counter()
-        for batch, (X, y) in enumerate(self.train_iter):
+        for batch, (X, y) in enumerate(_read(self.train_iter)):
             if batch == 0:
                 self.team.check_same(y)
             whole = len(y)
@@ -227,7 +253,7 @@ class _Run:
             X, y = _move(X, device), _move(y, device)
             load_seconds += perf_counter() - loading
             stepper.set_rate(epoch, batch)
-            if batch == 0 and epoch == 1:
+            if batch == 0 and epoch == self.first_epoch:
                 check_fit(stepper.net, X, y, stepper.num_classes)
             loss, right = stepper(X, y, self.team.weight(count, whole))
             watch.add(loss, stepper.rate, X)
@@ -244,6 +270,7 @@ class _Run:
         watch.look(X)
         watch.check_weights(stepper.net, stepper.rate)
         self.team.add_up(total_loss, correct)
+        self.team.share_buffers(stepper.net)
         test_acc = _evaluate(stepper.net, self.test_iter, device, self.precision, self.team)
         return EpochStats(
             epoch=epoch,
@@ -264,8 +291,8 @@ class _Run:
         if self.team.leads:
             net, optimizer = self.stepper.net, self.stepper.optimizer
             save_checkpoint(
-                self.checkpoint, self.settings, self.history, net, optimizer, self.train_iter,
-                generators,
+                self.checkpoint, self.settings, self.identity, self.history, net, optimizer,
+                self.train_iter, generators,
             )  # fmt: skip
 
 
@@ -277,7 +304,7 @@ def _initialize(net: nn.Module, rule: InitRule | None, seed: int | None, team: T
     if rule is not None:
         net.apply(rule)
     if team.rank > 0:  # dropout of its own; the weights are the first process's
-        torch.manual_seed(torch.initial_seed() + team.rank)
+        torch.manual_seed((torch.initial_seed() + team.rank) % 2**64)
 
 
 def _evaluate(
@@ -287,10 +314,11 @@ def _evaluate(
     count = 0
 
     def right(X: Tensor, y: Tensor) -> Tensor:
-        return (net(X).argmax(dim=1) == y).sum()
+        with precision_context(precision, device):  # the loader's own work is none of its business
+            return (net(X).argmax(dim=1) == y).sum()
 
-    with evaluation_mode(net), precision_context(precision, device):
-        for X, y in data_iter:
+    with evaluation_mode(net):
+        for X, y in _read(data_iter):
             count += len(y)
             X, y, mine = team.share(X, y)
             X, y = _move(X, device), _move(y, device)
@@ -308,10 +336,31 @@ def _evaluate(
     return correct.item() / count
 
 
+def _read(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches. Raises MemoryError where loading one takes more than there is."""
+    with _loading():
+        yield from batches
+
+
 def _move(batch: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and batch.device.type == "cpu":
-        batch = batch.pin_memory()  # from elsewhere in memory the copy would hold up the loop
-    return batch.to(device, non_blocking=True)
+    with _loading():
+        if device.type == "cuda" and batch.device.type == "cpu":
+            batch = batch.pin_memory()  # from elsewhere in memory the copy would hold up the loop
+        # elsewhere than on CUDA a copy that is not waited for may read memory already used anew
+        return batch.to(device, non_blocking=device.type == "cuda")
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            "too little memory to load a batch: load smaller batches (batch_size=) or smaller "
+            "images (resize=)"
+        ) from error
 
 
 def _name(value: Any) -> str | None:

@@ -327,9 +327,27 @@ def test_labels_without_a_class_are_refused(label):
         ImageSet(images, labels, FASHION_MNIST_LABELS, (0.0,), (1.0,))
 
 
+NOTHING = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+
+
 def test_images_and_labels_must_be_as_many():
     with pytest.raises(ValueError, match="3 images but 2 labels"):
-        ImageSet(torch.zeros(3, 1, 4, 4), torch.zeros(2).long(), ("a",), (0.0,), (1.0,))
+        ImageSet(NOTHING, torch.zeros(2).long(), ("a",), (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [(torch.float32, torch.int64), (torch.uint8, torch.int32)], ids=str
+)
+def test_numbers_of_another_kind_are_refused(images, labels):
+    """Pixels of 0 to 1 would be divided by 255 once more."""
+    with pytest.raises(ValueError, match=f"images are {images} and labels {labels}"):
+        ImageSet(NOTHING.to(images), torch.zeros(3, dtype=labels), ("a",), (0.0,), (1.0,))
+
+
+def test_preparing_images_leaves_the_callers_alone():
+    loader = ArrayLoader(ImageSet(NOTHING, torch.zeros(3).long(), ("a",), (0.0,), (1.0,)), 3)
+    images = torch.full((3, 1, 4, 4), 255.0)
+    assert loader.prepare(images).max() == 1 and images.min() == 255
 
 
 @pytest.mark.parametrize(
@@ -340,7 +358,8 @@ def test_images_and_labels_must_be_as_many():
 def test_an_image_set_that_does_not_fit_together_is_refused(images, labels, mean):
     labels = torch.zeros(labels, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"images of (shape \(3|1 channels)"):
-        ImageSet(torch.zeros(images), labels, ("a",), (0.0,) * mean, (1.0,) * mean)
+        pixels = torch.zeros(images, dtype=torch.uint8)
+        ImageSet(pixels, labels, ("a",), (0.0,) * mean, (1.0,) * mean)
 
 
 @pytest.mark.parametrize("label", [-1, 10])

@@ -161,6 +161,26 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(tmp_path, ran
         assert torch.equal(value, states[1]["net"][name])
 
 
+BUFFERS = """
+import torch
+from torch import nn
+from d2lmini.distributed import current_team, joined
+with joined():
+    team, norm = current_team(), nn.BatchNorm1d(2)
+    norm.running_mean.fill_(team.rank + 1)
+    team.share_buffers(norm)
+    assert norm.running_mean.tolist() == [1, 1], norm.running_mean
+"""
+
+
+def test_all_processes_test_with_the_first_ones_running_means(tmp_path):
+    script = tmp_path / "buffers.py"
+    script.write_text(BUFFERS, encoding="utf-8")
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    subprocess.run([sys.executable, "-m", *launcher], check=True, cwd=REPOSITORY,
+                   env={**os.environ, "PYTHONPATH": str(REPOSITORY)})  # fmt: skip
+
+
 @pytest.mark.soak
 def test_processes_that_read_different_batches_are_told(tmp_path):
     script = tmp_path / "unseeded.py"

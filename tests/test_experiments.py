@@ -36,6 +36,7 @@ from d2lmini.recorder import (
     overview,
     products,
     record_experiment,
+    record_in_fresh_process,
     record_run,
     schedule_of,
     train_run,
@@ -263,6 +264,19 @@ def test_a_run_on_its_own_goes_on_from_its_last_epoch(recorded, tmp_path, monkey
     assert ["epoch 2/3" in lines[0], "epoch 3/3" in lines[1], len(lines)] == [True, True, 2]
     assert measured(run) == measured(recorded[1][1])
     assert not list((tmp_path / ".checkpoints").iterdir())
+
+
+def test_a_timed_experiments_run_is_timed_however_it_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("d2lmini.recorder.record_in_fresh_process", lambda *a: asked.append(a))
+    record_run(replace(TINY, fresh_process=True), "lenet", 1, tmp_path)
+    assert [(variant.name, seed) for _, variant, seed, *_ in asked] == [("lenet", 1)]
+
+
+def test_a_process_that_fails_is_named_by_its_run(tmp_path):
+    unknown = replace(TINY, name="unknown to the new process")
+    with pytest.raises(OSError, match=r"lenet, seed 1: its process ended with \d+"):
+        record_in_fresh_process(unknown, TINY.variants[0], 1, tmp_path)
 
 
 def test_a_run_whose_recorder_is_gone_ends_and_keeps_nothing(tmp_path, monkeypatch):

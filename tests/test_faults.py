@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import d2lmini as d2l
-from d2lmini import Record, evaluate_accuracy, load_records, spread
+from d2lmini import Record, curves, evaluate_accuracy, load_records, spread
 from d2lmini.checkpoint import read_checkpoint
 from d2lmini.experiments import Experiment
 from d2lmini.faults import BATCHES_BETWEEN_LOOKS, Diverged, LossWatch
@@ -247,14 +247,14 @@ def flat(content):
 def test_a_checkpoint_with_a_changed_byte_is_refused_or_reads_the_same(tmp_path):
     path = tmp_path / "run.pt"
     settings = train(small_net(), **RECIPE, checkpoint=path).settings
-    intact, expected = path.read_bytes(), flat(read_checkpoint(path, settings))
+    intact, expected = path.read_bytes(), flat(read_checkpoint(path, settings, {}))
     refused, positions = 0, range(7, len(intact), len(intact) // 150)
     for position in positions:
         damaged = bytearray(intact)
         damaged[position] ^= 0x41
         path.write_bytes(damaged)
         try:
-            assert flat(read_checkpoint(path, settings)) == expected
+            assert flat(read_checkpoint(path, settings, {})) == expected
         except ValueError as error:
             assert "run.pt" in str(error)
             refused += 1
@@ -271,7 +271,7 @@ def test_half_a_checkpoint_is_refused(tmp_path, share):
         train(small_net(), **RECIPE, checkpoint=path)
 
 
-@pytest.mark.parametrize("part", ["net", "history", "generators"])
+@pytest.mark.parametrize("part", ["net", "history", "generators", "identity"])
 def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path, part):
     path = tmp_path / "run.pt"
     train(small_net(), **RECIPE, checkpoint=path)
@@ -550,8 +550,12 @@ def test_weights_that_are_no_numbers_from_the_start_are_not_blamed_on_the_rate()
 def test_a_divergence_in_the_very_last_step_is_found():
     """Its loss was finite: it was taken before the step."""
     ((X, y),) = batches(16)
-    with pytest.raises(Diverged, match="a weight is not finite after the step in epoch 1, batch 1"):
+    told = "a weight is not finite after the step in epoch 1, batch 1"
+    with pytest.raises(Diverged, match=told) as caught:
         train(small_net(), [(1000 * X, y)], batches(16), 1, lr=1e38)
+    assert "try lr=1e+37" in str(caught.value)  # a step has been made: it is the rate
+    assert caught.value.record.history == ()
+    curves(caught.value.record)  # of no epoch
 
 
 class Reads(TorchDispatchMode):

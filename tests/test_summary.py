@@ -53,6 +53,23 @@ def test_macs_of_convolutions_of_every_kind(options, macs):
     assert summary.macs == macs
 
 
+def test_macs_and_fields_in_other_dimensions():
+    for dim, (conv, transposed) in enumerate(
+        [
+            (nn.Conv1d, nn.ConvTranspose1d),
+            (None, nn.ConvTranspose2d),
+            (nn.Conv3d, nn.ConvTranspose3d),
+        ],
+        start=1,
+    ):
+        shape = (4, *(7,) * dim)
+        if conv is not None:
+            costs = summarize(conv(4, 6, 3, stride=2, groups=2), shape)
+            assert costs.macs == 6 * 3**dim * (2 * 3**dim)  # places × (C_in / groups, k …)
+            assert costs[0].receptive_field == 3
+        assert summarize(transposed(4, 6, 3, groups=2), shape).macs == 4 * 7**dim * 3 * 3**dim
+
+
 @pytest.mark.parametrize("depth", [None, 1, 2])
 @pytest.mark.parametrize("name", ["lenet", "alexnet-small", "vgg11-quarter", "nin", "googlenet"])
 def test_rows_sum_to_the_totals_at_every_depth(name, depth):

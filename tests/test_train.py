@@ -9,9 +9,11 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import d2lmini as d2l
 from d2lmini import ArrayLoader, ImageSet, Record, evaluate_accuracy, one_cycle, train_ch6
@@ -276,6 +278,61 @@ def test_a_label_without_an_output_is_refused_in_any_batch(label, batch):
         train(small_net(), data, batches())
 
 
+def test_a_net_that_flattens_by_view_trains_as_one_that_flattens():
+    class ByView(nn.Module):
+        def forward(self, X):
+            return X.view(X.shape[0], -1)
+
+    nets = [small_net(), small_net()]
+    nets[1][2] = ByView()
+    first, second = (measured(train(net, *loaders(), 2, seed=0)) for net in nets)
+    assert first == second
+
+
+@pytest.mark.parametrize("dim", [1, 3])
+def test_convolutions_in_other_dimensions_train(dim):
+    conv, shape = {1: (nn.Conv1d, (1, 80)), 3: (nn.Conv3d, (1, 2, 5, 8))}[dim]
+    net = nn.Sequential(
+        nn.Unflatten(2, (1, 8)), nn.Flatten(), nn.Unflatten(1, shape), conv(1, 2, 3, padding=1),
+        nn.ReLU(), nn.Flatten(), nn.Linear(160, 10),
+    )  # fmt: skip
+    record = train(net, *loaders(), 2, lr=0.1, seed=0)
+    assert record.history[1].train_loss < record.history[0].train_loss
+
+
+def test_a_loader_of_unknown_length_is_taken():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from ((X[0], y[0]) for X, y in batches(32, 1))
+
+    loader = DataLoader(Stream(), batch_size=16)
+    assert train(small_net(), loader, loader, 1).history[0].examples == 32
+
+
+def test_after_training_the_net_answers_in_evaluation_mode():
+    net = small_net(dropout=0.5)
+    train(net)
+    X, _ = batches()[0]
+    assert not net.training and torch.equal(net(X), net(X))
+
+
+def test_a_module_that_cannot_be_drawn_anew_is_refused_with_a_seed():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.by = nn.Parameter(torch.ones(1))
+
+        def forward(self, X):
+            return X * self.by
+
+    net = nn.Sequential(small_net(), Scale())
+    before = weights(net)
+    with pytest.raises(ValueError, match=r"the parameters of 1 anew: Scale .*init=None"):
+        train(net, seed=0)
+    assert same(before, weights(net))
+    train(net, seed=0, init=None)
+
+
 def test_torchs_ignored_label_is_no_label():
     """-100 would silently be left out of the mean by cross_entropy."""
     data = batches()
@@ -342,6 +399,14 @@ def test_an_optimizer_instance_brings_its_rate_or_takes_lr():
         instance = torch.optim.SGD(net.parameters(), lr=0.02)
         record = train(net, batches(), batches(), optimizer=instance, init=None, lr=lr)
         assert record.history[0].lr == expected
+
+
+def test_an_optimizer_instance_has_its_rate_again_after_a_schedule():
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    options = {"optimizer": optimizer, "schedule": "one_cycle", "lr": None, "init": None}
+    rates = [train(net, *loaders(), 2, **options).history[-1].lr for _ in range(2)]
+    assert rates[0] == rates[1] < 0.1 and optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_no_rate_at_all_is_refused():
@@ -533,6 +598,32 @@ def test_evaluate_accuracy_keeps_the_mode_of_every_part():
     assert [m.training for m in net] == [False, True, True]
 
 
+def test_a_loaders_own_work_is_not_done_in_bf16():
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, X):
+            seen.append(X.dtype)
+            return X.flatten(1)[:, :10]
+
+    loader = ArrayLoader(image_set(8), 8, resize=12)
+    evaluate_accuracy(Watching(), loader, "cpu", precision="bf16")
+    assert seen == [torch.float32]
+
+
+def test_loading_that_takes_too_much_memory_says_so():
+    def too_large():
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        yield
+
+    for call in (
+        lambda: train(small_net(), too_large(), batches(), 1),
+        lambda: evaluate_accuracy(small_net(), too_large()),
+    ):
+        with pytest.raises(MemoryError, match=r"to load a batch.*batch_size=.*resize="):
+            call()
+
+
 def test_evaluate_accuracy_of_nothing_is_an_error():
     with pytest.raises(ValueError, match="no images"):
         evaluate_accuracy(small_net(), [])
@@ -603,6 +694,65 @@ def test_a_checkpoint_of_another_net_of_the_same_size_is_refused(tmp_path):
     train(nets[0], *loaders(), 1, **recipe)
     with pytest.raises(ValueError, match=r"run\.pt"):
         train(nets[1], *loaders(), 1, **recipe)
+
+
+def rising(progress):
+    return progress
+
+
+def flat_rate(progress):
+    return 1.0
+
+
+flat_rate.__name__ = "rising"
+SGD = torch.optim.SGD
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"net": {"dropout": 0.5}}, {"net": {"dropout": 0.1}}, "layers"),
+        ({"data": {"seed": 0}}, {"data": {"seed": 7}}, "training data"),
+        ({"data": {"count": 96}}, {"data": {"count": 80}}, "training data"),
+        ({"schedule": rising}, {"schedule": flat_rate}, "schedule's rates"),
+        (
+            {"optimizer": lambda p, lr: SGD(p, lr)},
+            {"optimizer": lambda p, lr: SGD(p, lr, momentum=0.9)},
+            "optimizer's options",
+        ),
+    ],
+    ids=["dropout", "seed", "images", "schedule", "momentum"],
+)
+def test_a_checkpoint_of_a_run_that_only_looks_alike_is_refused(tmp_path, first, second, told):
+    """Its settings in the record are the same."""
+
+    def run(net=None, data=None, **options):
+        options = {**RECIPE, **options, "checkpoint": tmp_path / "run.pt"}
+        return train(small_net(**net or {}), *loaders(**data or {}), 1, **options)
+
+    assert run(**first) == run(**first)
+    with pytest.raises(ValueError, match=f"of a run with other {told}; delete it or name another"):
+        run(**second)
+
+
+def test_a_call_that_does_not_fit_leaves_no_checkpoint(tmp_path):
+    recipe = {**RECIPE, "checkpoint": tmp_path / "run.pt"}
+    with pytest.raises(ValueError, match="num_classes=10"):
+        train(small_net(outputs=9), *loaders(), 1, **recipe)
+    assert list(tmp_path.iterdir()) == []
+    train(small_net(), *loaders(), 1, **recipe)
+
+
+def test_numpys_numbers_are_taken_kept_and_resumed_from(tmp_path):
+    numbers = {"lr": np.float32(0.125), "label_smoothing": np.float64(0.5), "seed": np.int64(3)}
+    plain = {"lr": 0.125, "label_smoothing": 0.5, "seed": 3}
+    runs = [
+        train(small_net(), *loaders(), epochs, **numbers, checkpoint=tmp_path / "run.pt")
+        for epochs in (np.int64(2), 2)
+    ]
+    assert runs[0] == runs[1]
+    assert measured(runs[0]) == measured(train(small_net(), *loaders(), 2, **plain))
+    runs[0].save(tmp_path / "run.json")
 
 
 class Payload:
