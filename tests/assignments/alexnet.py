@@ -6,7 +6,7 @@ WRONG = {
     "alexnet-dropout": [
         Wrong(
             "not scaled, and any p will do",
-            (1, 0, 1, 1, 0),
+            (1, 0, 0, 1, 0),
             """
 class MapDropout(nn.Module):
     def __init__(self, p=0.5, whole_maps=False):
@@ -41,7 +41,7 @@ class MapDropout(nn.Module):
         ),
         Wrong(
             "divided by the share that is dropped",
-            (0, 0, 1, 1, 1),
+            (0, 0, 0, 1, 1),
             """
 class MapDropout(nn.Module):
     def __init__(self, p=0.5, whole_maps=False):
