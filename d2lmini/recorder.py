@@ -355,16 +355,16 @@ def _recorded(experiment: Experiment, folder: Path, shard: Shard | None = None) 
 
 
 def _matching(stored: Sequence[Record], experiment: Experiment) -> list[Record]:
-    found = []
-    for variant, seed in _runs(experiment):
-        plan = _identity(experiment, variant, seed)
-        found += [r for r in stored if _same(plan, {k: r.settings.get(k) for k in plan})][-1:]
-    return found
+    plans = [_identity(experiment, variant, seed) for variant, seed in _runs(experiment)]
+    if not plans:
+        return []
+    by_plan = {_text({k: run.settings.get(k) for k in plans[0]}): run for run in stored}
+    return [by_plan[text] for text in map(_text, plans) if text in by_plan]
 
 
-def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+def _text(plan: dict[str, Any]) -> str:
     """As JSON: to Python augment=True and augment=1 are one, but not to the loader."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    return json.dumps(plan, sort_keys=True)
 
 
 def _plan(run: Record) -> tuple[Any, ...]:

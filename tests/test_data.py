@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import datasets, transforms
 
 from d2lmini import data, files
@@ -105,11 +106,27 @@ def test_resizing_by_matrices_is_torchs_interpolation(new):
     torch.testing.assert_close(resized, reference, atol=2e-6, rtol=0)
 
 
+class Largest(TorchDispatchMode):
+    """Keeps the size of the largest tensor that is made within it, in bytes."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.bytes = max(self.bytes, result.numel() * result.element_size())
+        return result
+
+
 def test_the_whole_data_set_takes_60_mb_and_reading_it_no_more_than_batches(splits):
     loaders = load_data_fashion_mnist(128, resize=224)
     tensors = [t for loader in loaders for t in (loader.images, loader.labels)]
     assert sum(t.nbytes for t in tensors) <= 60e6
     assert all(t.untyped_storage().nbytes() <= t.nbytes + 64 for t in tensors)  # no larger behind
+    for loader in loaders:
+        with Largest() as made:
+            X, _ = next(iter(loader))
+        assert X.shape == (128, 1, 224, 224) and made.bytes <= 1.1 * X.nbytes
 
 
 def test_batches_have_the_documented_form(read_once):

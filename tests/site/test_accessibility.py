@@ -42,6 +42,8 @@ def test_axe_finds_nothing_serious(opened, page_name, way):
     shown, options = way
     # without motion, as axe would measure a colour half way through its change
     page = opened(page_name, reduced_motion="reduce", **shown).page
+    theme = page.evaluate("document.documentElement.dataset.theme")
+    assert theme == shown.get("color_scheme", "light")
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
     page.evaluate(ALIKE)
     page.wait_for_timeout(100)

@@ -201,6 +201,13 @@ def test_text_and_figures_stand_without_javascript(without_script, html, address
     unfolded = [p.get_text() for p in paragraphs if not p.find_parent("details")]
     assert [text for text in unfolded if "".join(text.split()) not in shown] == []
     assert broken_images(page) == []
+    bare = page.eval_on_selector_all(
+        ".d2l-widget",
+        """all => all.filter((e) => !e.querySelector("ol"))
+             .filter((e) => !e.querySelector("img") || !e.querySelector("table"))
+             .map((e) => e.outerHTML.slice(0, 100))""",
+    )
+    assert bare == []  # questions, or a picture and its numbers
 
 
 def test_search_finds_a_glossary_word(browser, html):
@@ -330,7 +337,7 @@ def switch_theme(page, theme: str) -> None:
 def assert_drawn(page):
     """Each widget of the page stands in its picture's place."""
     page.wait_for_function(
-        """[...document.querySelectorAll(".d2l-widget[data-model]")]
+        """[...document.querySelectorAll(".d2l-widget")]
              .every((place) => place.querySelector(".d2l"))""",
         timeout=10_000,
     )

@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from d2lmini.widgets import vgg_width
 
-few = partial(vgg_width.load_data_fashion_mnist, subset=256)
+few = partial(vgg_width.load_data_fashion_mnist, subset=256, validation=256)
 vgg_width.load_data_fashion_mnist = few  # the button's training in seconds
 widget = vgg_width.VGGWidth(ratio=4)
 widget.observe(lambda change: Path("seen").write_text(str(change.new)), names="ratio")

@@ -122,8 +122,9 @@ def test_other_trainings_of_a_vgg_are_not_shown():
 def test_training_adds_a_curve_and_reports_its_progress(monkeypatch):
     few = vgg_width.load_data_fashion_mnist
     monkeypatch.setattr(
-        vgg_width, "load_data_fashion_mnist", lambda *a, **k: few(*a, **k, subset=256)
-    )
+        vgg_width, "load_data_fashion_mnist",
+        lambda *a, **k: few(*a, **k, subset=256, validation=256),
+    )  # fmt: skip
     widget, told = VGGWidth(ratio=16), []
     widget.observe(lambda change: told.append(change["new"]), "progress")
     record = widget.train(num_epochs=2)
