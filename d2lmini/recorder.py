@@ -89,10 +89,8 @@ def record_experiment(
         elif experiment.fresh_process:
             progress.finished(record_in_fresh_process(experiment, variant, seed, folder, shard))
         else:
-            result = train_run(experiment, variant, seed, checkpoint, progress.epoch)
-            _add(result, experiment, records_file(experiment, folder, shard))
-            checkpoint.unlink(missing_ok=True)
-            progress.finished(result)
+            path = records_file(experiment, folder, shard)
+            progress.finished(_run(experiment, variant, seed, path, checkpoint, progress.epoch))
     return tuple(_recorded(experiment, folder, shard))
 
 
@@ -186,15 +184,27 @@ def record_run(
     variant = next((v for v in experiment.variants if v.name == variant_name), None)
     if variant is None:
         raise ValueError(f"{experiment.name} has no variant {variant_name!r}")
-    if experiment.fresh_process and STARTED not in os.environ:
-        return record_in_fresh_process(experiment, variant, seed, folder, shard)
+    path = records_file(experiment, folder, shard)
     if STARTED in os.environ:
-        checkpoint, on_epoch = None, _stop_if_orphaned(os.getppid())
-    else:
-        checkpoint = _checkpoint(experiment, variant, seed, folder)
-        on_epoch = _Progress([(variant, seed)], _to_stderr).epoch
+        return _run(experiment, variant, seed, path, None, _stop_if_orphaned(os.getppid()))
+    if experiment.fresh_process:
+        return record_in_fresh_process(experiment, variant, seed, folder, shard)
+    checkpoint = _checkpoint(experiment, variant, seed, folder)
+    progress = _Progress([(variant, seed)], _to_stderr)
+    return _run(experiment, variant, seed, path, checkpoint, progress.epoch)
+
+
+def _run(
+    experiment: Experiment,
+    variant: Variant,
+    seed: int,
+    path: Path,
+    checkpoint: Path | None,
+    on_epoch: Callable[[Record], object],
+) -> Record:
+    """Train, and keep the result; only then its checkpoint goes."""
     result = train_run(experiment, variant, seed, checkpoint, on_epoch)
-    _add(result, experiment, records_file(experiment, folder, shard))
+    _add(result, experiment, path)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return result

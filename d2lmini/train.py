@@ -174,7 +174,6 @@ class _Run:
         if self.team.size > 1:
             self.environment["processes"] = self.team.size
         self.history: tuple[EpochStats, ...] = ()
-        self.first_epoch = 1  # of this call
         self.identity: dict[str, str] = {}
         if checkpoint is not None:
             self.identity = stepper.identity() | {
@@ -204,7 +203,6 @@ class _Run:
             else:
                 net, optimizer = self.stepper.net, self.stepper.optimizer
                 self.history = restore(content, path, net, optimizer, self.train_iter)
-                self.first_epoch = len(self.history) + 1
                 if self.team.rank < len(content["generators"]):
                     set_generator_states(content["generators"][self.team.rank], self.device)
         self.stepper.start()
@@ -212,9 +210,10 @@ class _Run:
     def train(
         self, num_epochs: int, reporter: Reporter, on_epoch: Callable[[Record], object] | None
     ) -> None:
+        first = len(self.history) + 1
         try:
-            for epoch in range(self.first_epoch, num_epochs + 1):
-                self.history += (self._epoch(epoch, reporter),)
+            for epoch in range(first, num_epochs + 1):
+                self.history += (self._epoch(epoch, reporter, check=epoch == first),)
                 self._save()
                 if self.team.leads:
                     reporter.epoch(self.record)
@@ -237,7 +236,8 @@ class _Run:
         finally:
             self.stepper.finish()
 
-    def _epoch(self, epoch: int, reporter: Reporter) -> EpochStats:
+    def _epoch(self, epoch: int, reporter: Reporter, check: bool) -> EpochStats:
+        """check: whether the first batch fits, before it is trained on."""
         stepper, device = self.stepper, self.device
         stepper.net.train()
         watch = LossWatch(epoch, stepper.num_batches, self.settings, device)
@@ -253,7 +253,7 @@ class _Run:
             X, y = _move(X, device), _move(y, device)
             load_seconds += perf_counter() - loading
             stepper.set_rate(epoch, batch)
-            if batch == 0 and epoch == self.first_epoch:
+            if batch == 0 and check:
                 check_fit(stepper.net, X, y, stepper.num_classes)
             loss, right = stepper(X, y, self.team.weight(count, whole))
             watch.add(loss, stepper.rate, X)
