@@ -6,8 +6,10 @@ answer would show as well. The experiments, which give no points, are left out: 
 the sources.
 """
 
+import functools
 import importlib
 import re
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -15,22 +17,28 @@ import pytest
 
 from d2lmini.grading import Limits, grade_notebook, read_assignment, student_notebook
 from d2lmini.grading.assignment import CODE_STUB
+from d2lmini.grading.grade import grade_outcomes
+from d2lmini.grading.match import match
+from d2lmini.grading.run import read_notebook, run_cells
 
 FOLDER = Path(__file__).resolve().parents[1] / "chapters" / "assignments"
 NAMES = ("lenet", "alexnet", "vgg", "nin", "googlenet")
 WRONG = {name: importlib.import_module(f"assignments.{name}").WRONG for name in NAMES}
 ASSIGNMENTS = {name: read_assignment(FOLDER / f"{name}.ipynb") for name in NAMES}
-SHEETS = [
-    (name, number)
-    for name, wrong in WRONG.items()
-    for number in range(max(len(answers) for answers in wrong.values()))
-]
-LIMITS = Limits(cell_seconds=300, notebook_seconds=900, threads=1)  # the machine may be busy
+LIMITS = Limits(cell_seconds=300, notebook_seconds=1800, threads=1)  # the machine may be busy
 IGNORE = "nbval-ignore-output"  # of the experiments alone
 
 MOST_LINES, MOST_COLUMNS = 25, 86
 # "### A block · 5 points" and "**Question vgg-explain.** (3 points)"
 POINTS = re.compile(r"^(?:### .* · |\*\*Question .*\*\* \()(\d+) points", re.MULTILINE)
+
+
+def numbers(name):
+    """Of the sheets of wrong answers: one for each answer of the question that has most."""
+    return range(max(len(wrong) for wrong in WRONG[name].values()))
+
+
+SHEETS = [(name, number) for name in NAMES for number in numbers(name)]
 
 
 def read(name):
@@ -104,12 +112,46 @@ def test_answers_begin_with_their_marker_and_have_wrong_ones_beside_them(name):
 # ---- the proof --------------------------------------------------------------------------------
 
 
-def grade(text, name, folder):
-    path = folder / f"{name}.ipynb"
-    path.write_text(text, encoding="utf-8")
-    graded = grade_notebook(path, ASSIGNMENTS[name], LIMITS)
-    assert not graded.ungraded, graded.ungraded
-    return graded
+@functools.cache
+def grades(name):
+    """Of each of an assignment's sheets. All run in one kernel, since to start it takes longer than
+    most sheets do; between two of them every name is forgotten."""
+    assignment = ASSIGNMENTS[name]
+    matched = {key: match(as_read(text), assignment) for key, text in sheets(name)}
+    sources, starts = [], {}
+    for key, sheet in matched.items():
+        sources.append("%reset -f")
+        starts[key] = len(sources)
+        sources += [cell.source for cell in sheet.cells]
+    outcomes = run_cells(sources, LIMITS)
+    assert all(outcomes[start - 1].kind == "passed" for start in starts.values())
+    return {
+        key: grade_outcomes(sheet, outcomes[start : start + len(sheet.cells)], assignment, LIMITS)
+        for (key, sheet), start in zip(matched.items(), starts.values(), strict=True)
+    }
+
+
+def sheets(name):
+    """The solution, the student's version, and one with wrong answers for each number."""
+    yield "solution", nbformat.writes(without_experiments(read(name)))
+    yield "student", student_notebook(FOLDER / f"{name}.ipynb")
+    for number in numbers(name):
+        notebook, given = without_experiments(read(name)), given_on(name, number)
+        for cell in notebook.cells:
+            if graded_as(cell) in given:
+                cell.source = f"# Question {graded_as(cell)}{given[graded_as(cell)].code}"
+        yield number, nbformat.writes(notebook)
+
+
+def as_read(text):
+    with tempfile.NamedTemporaryFile("w", suffix=".ipynb", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        return read_notebook(Path(file.name))
+
+
+def given_on(name, number):
+    return {q: wrong[number] for q, wrong in WRONG[name].items() if number < len(wrong)}
 
 
 def messages(graded):
@@ -118,29 +160,28 @@ def messages(graded):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_solution_gets_all_points(name, tmp_path):
-    graded = grade(nbformat.writes(without_experiments(read(name))), name, tmp_path)
-    assert graded.points == maximum(name), messages(graded)
-    assert graded.notes == []
+    # as the grader runs it, in a kernel of its own
+    path = tmp_path / f"{name}.ipynb"
+    path.write_text(dict(sheets(name))["solution"], encoding="utf-8")
+    for graded in (grade_notebook(path, ASSIGNMENTS[name], LIMITS), grades(name)["solution"]):
+        assert not graded.ungraded
+        assert graded.points == maximum(name), messages(graded)
+        assert graded.notes == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_student_version_gets_no_points_and_says_why(name, tmp_path):
-    graded = grade(student_notebook(FOLDER / f"{name}.ipynb"), name, tmp_path)
+def test_the_student_version_gets_no_points_and_says_why(name):
+    graded = grades(name)["student"]
     assert graded.points == dict.fromkeys(maximum(name), 0)
     assert set(messages(graded).values()) == {"not answered: NotImplementedError"}
 
 
 @pytest.mark.parametrize(("name", "number"), SHEETS)
-def test_wrong_answers_get_what_they_should(name, number, tmp_path):
-    given = {q: wrong[number] for q, wrong in WRONG[name].items() if number < len(wrong)}
-    notebook, expected = without_experiments(read(name)), maximum(name)
-    for cell in notebook.cells:
-        if graded_as(cell) in given:
-            cell.source = f"# Question {graded_as(cell)}{given[graded_as(cell)].code}"
+def test_wrong_answers_get_what_they_should(name, number):
+    graded, given, expected = grades(name)[number], given_on(name, number), maximum(name)
     for question, answer in given.items():
         tests = [test.grade_id for test in ASSIGNMENTS[name].tests if test.question == question]
         expected |= dict(zip(tests, answer.points, strict=True))
-    graded = grade(nbformat.writes(notebook), name, tmp_path)
     why = messages(graded)
     assert graded.points == expected, [
         f"{test} [{given[test.split('-test-')[0]].name}]: {points}, {why.get(test, 'passed')}"

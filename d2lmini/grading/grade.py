@@ -111,6 +111,13 @@ def grade_content(
         outcomes = run_cells(sources, limits, copy_into, stopped)
     except (ValueError, CannotRun) as error:
         return not_graded(assignment, str(error))
+    return grade_outcomes(matched, outcomes, assignment, limits)
+
+
+def grade_outcomes(
+    matched: Matched, outcomes: Sequence[Outcome], assignment: Assignment, limits: Limits
+) -> Grade:
+    """outcomes: of `matched.cells`, in order."""
     ran = list(zip(matched.cells, outcomes, strict=True))
     explainer = _Explainer(assignment, limits)
     outcome_of = {cell.of.grade_id: outcome for cell, outcome in ran if cell.of is not None}

@@ -148,6 +148,8 @@ def _dict(value: Any) -> dict[str, Any]:
 
 def run(job: dict[str, Any], tell: Any) -> None:
     """Run the cells in order in a fresh kernel, those in `skip` left out."""
+    # loading it takes a second, and it checks addresses, which no notebook's format has
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
     from nbformat import v4

@@ -177,9 +177,12 @@ function copyButton(parent, code, label = "Copy") {
 /** A line for screen readers, spoken once the reader pauses. */
 function speaker(root) {
   const node = add(root, "p", { class: "d2l-spoken", "aria-live": "polite" });
-  let timer, first = true;
+  let timer, known;
   return (text) => {
-    if (first) { first = false; return; } // nothing has changed yet
+    const before = known;
+    known = text;
+    // nothing has changed yet, or the width alone
+    if (before === undefined || text === before) return;
     clearTimeout(timer);
     timer = setTimeout(() => { node.textContent = text; }, 500);
   };

@@ -155,6 +155,7 @@ function pose(list, data, say) {
     }
     rich(verdict, ask ?? why);
     verdict.hidden = false;
+    say(""); // the same verdict again is news, too
     say(verdict.textContent);
   });
 }

@@ -1,4 +1,4 @@
-"""How the tests build the book, and the host that serves it to them."""
+"""How the tests build the book, the host that serves it to them, and how they look at it."""
 
 import functools
 import http.server
@@ -14,6 +14,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 STRICT = ("-W", "-n", "--keep-going")
 PLACE = "/a class/Übungen/book"  # below the host's root
+DESKTOP = {"width": 1280, "height": 900}
+PHONE, SMALL_PHONE = {"width": 375, "height": 800}, {"width": 320, "height": 800}
 # Nothing from other hosts; no inline script, no eval. Beyond 'self': the widgets' modules are made
 # from text (blob:), formulas and figures have styles of their own, and pictures and icons stand
 # in pages and style sheets (data:). README.md states it.
@@ -92,3 +94,13 @@ def served(folder: Path, host=StrictHost):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}{quote(host.place)}"
         server.shutdown()
+
+
+def switch_theme(page, theme: str) -> None:
+    """Press the page's own button until the theme is on."""
+    for _ in range(3):  # light, dark, as the system
+        if page.evaluate("document.documentElement.dataset.mode") == theme:
+            break
+        page.locator(".theme-switch-button").first.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")

@@ -11,14 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conftest import PAGES, build_book
+from made import DESKTOP, PHONE, build_book
+
+from conftest import PAGES
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from browser import BROWSER_ARGS, find_browser
 from playwright.sync_api import sync_playwright
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 LOOKS = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},

@@ -9,11 +9,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from address import configured
 from bs4 import BeautifulSoup
+from made import DESKTOP, SMALL_PHONE, switch_theme
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ASSETS = REPOSITORY / "book" / "assets"
-PHONE = {"width": 320, "height": 800}
-DESKTOP = {"width": 1280, "height": 900}
 
 # Every element of the article that shows text of its own, with its contrast ratio (WCAG 2)
 LOW_CONTRAST = r"""
@@ -113,10 +112,10 @@ def test_text_contrast(over_http, theme):
 
 def test_no_sideways_scrolling_on_a_phone(over_http):
     page = over_http.page
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size(SMALL_PHONE)
     wide = page.evaluate("document.documentElement.scrollWidth")
     page.set_viewport_size(DESKTOP)
-    assert wide <= PHONE["width"]
+    assert wide <= SMALL_PHONE["width"]
 
 
 def test_no_pale_frame_stands_around_a_figure_in_the_dark(over_http):
@@ -322,16 +321,6 @@ def unset_formulas(page) -> list[str]:
              .filter((e) => !e.querySelector(".katex") || e.querySelector(".katex-error"))
              .map((e) => e.textContent.slice(0, 80))"""
     )
-
-
-def switch_theme(page, theme: str) -> None:
-    """Press the page's own button until the theme is on."""
-    for _ in range(3):  # light, dark, as the system
-        if page.evaluate("document.documentElement.dataset.mode") == theme:
-            break
-        page.locator(".theme-switch-button").first.click()
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
-    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
 
 
 def assert_drawn(page):

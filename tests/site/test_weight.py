@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from made import DESKTOP, PHONE
 from sphinx.errors import ExtensionError
 
 EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "extensions"
@@ -12,7 +13,6 @@ CHAPTER_BYTES = 1_500_000  # gzipped, figures and all
 # of these, the widgets' scripts, states and still pictures; LeNet's has 500 images to draw over
 WIDGET_BYTES, WIDGET_BYTES_OF_LENET = 130_000, 250_000
 READABLE_MS = 1000
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 375, "height": 800}
 
 # Icons that show nothing: no character, or one that the icons' font does not draw
 BLANK_ICONS = r"""

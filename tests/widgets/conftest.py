@@ -27,11 +27,15 @@ body {{ margin: 8px; background: var(--pst-color-background); color: var(--pst-c
 """
 
 
+STILLS: dict[str, str] = {}  # by state: to draw a picture takes longer than to open its page
+
+
 def page_html(widget, theme: str = "light") -> str:
-    data, _ = widget._repr_mimebundle_()
     state = json.dumps({"state": dependency_state([widget], drop_defaults=False)})
+    if state not in STILLS:
+        STILLS[state] = widget._repr_mimebundle_()[0]["text/html"]
     return PAGE.format(
-        theme=theme, still=data["text/html"], state=state.replace("</", "<\\/"),
+        theme=theme, still=STILLS[state], state=state.replace("</", "<\\/"),
         script=(ASSETS / "widgets.js").as_uri(),
     )  # fmt: skip
 

@@ -178,6 +178,14 @@ def test_focus_pointer_and_tap_reveal_the_runs(mount, records):
 def test_marks_travel_to_their_new_places_and_arrive(mount, records):
     page = mount(FiveNetworks(records))
     still = mount(FiveNetworks(records, axis="seconds"))
+    page.evaluate(
+        """() => {
+             const mark = document.querySelector("[data-network]");
+             window.seen = new Set([mark.getAttribute("transform")]);
+             new MutationObserver(() => seen.add(mark.getAttribute("transform")))
+               .observe(mark, { attributeFilter: ["transform"] });
+           }"""
+    )
     page.get_by_label("Against", exact=True).select_option(label="seconds of training")
     places = "nodes => nodes.map(n => n.getAttribute('transform'))"
     wanted = still.locator("[data-network]").evaluate_all(places)
@@ -186,6 +194,7 @@ def test_marks_travel_to_their_new_places_and_arrive(mount, records):
              .every((n, i) => n.getAttribute("transform") === wanted[i])""",
         arg=wanted, timeout=3000,
     )  # fmt: skip
+    assert page.evaluate("seen.size") > 3  # both ends, and places between them
 
 
 def test_one_seed_and_missing_networks(mount):
