@@ -117,7 +117,7 @@ def grade_content(
 def grade_outcomes(
     matched: Matched, outcomes: Sequence[Outcome], assignment: Assignment, limits: Limits
 ) -> Grade:
-    """outcomes: of `matched.cells`, in order."""
+    """What a notebook gets once its cells have run. outcomes: of `matched.cells`, in order."""
     ran = list(zip(matched.cells, outcomes, strict=True))
     explainer = _Explainer(assignment, limits)
     outcome_of = {cell.of.grade_id: outcome for cell, outcome in ran if cell.of is not None}
