@@ -157,6 +157,10 @@ def controls(page, kinds="input[type=range]"):
     return [control for control in found if control.is_visible() and control.is_enabled()]
 
 
+def shown(page):
+    return page.evaluate(f"() => {{ {SHOWN} return shown(); }}")
+
+
 def is_tool(control):
     labels = control.evaluate("(node) => [...node.labels].map((label) => label.textContent)")
     return any(label in TOOLS for label in labels)
@@ -172,14 +176,13 @@ def press(control):
 def test_arrow_keys_move_every_slider_and_what_is_shown_follows(sample, mount):
     page = mount(sample)
     for slider in controls(page):
-        before = page.evaluate(f"() => {{ {SHOWN} return shown(); }}")
+        before = shown(page)
         value, text = slider.input_value(), slider.get_attribute("aria-valuetext")
         press(slider)
         assert slider.input_value() != value
         assert slider.get_attribute("aria-valuetext") != text
         page.wait_for_timeout(30)
-        after = page.evaluate(f"() => {{ {SHOWN} return shown(); }}")
-        assert (after == before) == is_tool(slider)
+        assert (shown(page) == before) == is_tool(slider)
         assert slider.get_attribute("data-lm-suppress-shortcuts") == "true"
 
 
