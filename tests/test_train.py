@@ -286,7 +286,9 @@ def test_a_net_that_flattens_by_view_trains_as_one_that_flattens():
     nets = [small_net(), small_net()]
     nets[1][2] = ByView()
     first, second = (measured(train(net, *loaders(), 2, seed=0)) for net in nets)
-    assert first == second
+    for ours, theirs in zip(first, second, strict=True):
+        # `view` keeps to another memory format, whose kernels add in another order
+        assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("dim", [1, 3])
