@@ -81,6 +81,7 @@ class Visit:
     """One page in the browser, with everything that it asked for and complained about."""
 
     page: object
+    fetched: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -99,6 +100,7 @@ def visit(browser, url: str, **context_options):
 
         def guard(route):
             if route.request.url.startswith(own):
+                seen.fetched.append(route.request.url)
                 route.continue_()
             else:
                 seen.foreign.append(route.request.url)

@@ -1,4 +1,4 @@
-"""What a page makes a reader fetch, and how soon it can be read."""
+"""How much of a page its figures are, how soon it can be read, and that what opens, opens."""
 
 import gzip
 from pathlib import Path
@@ -9,51 +9,9 @@ from made import DESKTOP, PHONE
 from sphinx.errors import ExtensionError
 
 EXTENSIONS = Path(__file__).resolve().parents[2] / "book" / "extensions"
-CHAPTER_BYTES = 1_500_000  # gzipped, figures and all
-# of these, the widgets' scripts, states and still pictures; LeNet's has 500 images to draw over
+# of a chapter's, gzipped: scripts, states and still pictures; LeNet's has 500 images to draw over
 WIDGET_BYTES, WIDGET_BYTES_OF_LENET = 130_000, 250_000
 READABLE_MS = 1000
-
-# Icons that show nothing: no character, or one that the icons' font does not draw
-BLANK_ICONS = r"""
-async () => {
-  const context = document.createElement("canvas").getContext("2d");
-  const drawn = (font, text) => {
-    context.canvas.width = context.canvas.height = 60;
-    context.font = font;
-    context.fillText(text, 5, 45);
-    return context.canvas.toDataURL();
-  };
-  const blank = [];
-  const icons = ".fa-solid, .fa-regular, .fa-brands, .fas, .far, .fab";
-  for (const icon of document.querySelectorAll(icons)) {
-    const style = getComputedStyle(icon, "::before");
-    const [, text] = style.content.match(/^"(.)"/) ?? [];
-    const font = (family) => `${style.fontWeight} 40px ${family}`;
-    if (text) await document.fonts.load(font(style.fontFamily), text);
-    const own = font(style.fontFamily);
-    const seen = text && drawn(own, text) !== drawn(own, "\uf8ff"); // one that no font has
-    const { width, height } = icon.getBoundingClientRect();
-    if (!seen || (icon.checkVisibility() && !(width && height))) blank.push(icon.className);
-  }
-  return blank;
-}
-"""
-
-
-def test_a_chapter_is_light(browser, address, chapter_name):
-    context = browser.new_context()
-    page = context.new_page()
-    responses = []
-    page.on("response", lambda response: responses.append(response))
-    page.goto(f"{address}/{chapter_name}.html", wait_until="load")
-    page.evaluate("for (const image of document.images) image.loading = 'eager'")
-    page.wait_for_load_state("networkidle")
-    fetched = [each for each in responses if each.url.startswith(address)]  # not data: or blob:
-    weights = {each.url: len(gzip.compress(each.body())) for each in fetched}
-    context.close()
-    total, heaviest = sum(weights.values()), sorted(weights.items(), key=lambda item: -item[1])
-    assert total <= CHAPTER_BYTES, heaviest[:10]
 
 
 def test_widgets_are_a_small_part_of_it(html, chapter_name):
@@ -79,12 +37,6 @@ def first_paint(browser, url: str) -> float:
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     context.close()
     return paint
-
-
-def test_icons_are_drawn(over_http):
-    page = over_http.page
-    assert page.locator(".fa-bars").count()
-    assert page.evaluate(BLANK_ICONS) == []
 
 
 def test_an_icon_that_the_theme_lacks_fails_the_build(monkeypatch):

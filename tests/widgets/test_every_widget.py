@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from mounting import mounting
 from samples import SAMPLES
 
 from d2lmini import widgets
@@ -143,8 +144,23 @@ def sample(request) -> Widget:
     return SAMPLES[request.param]()
 
 
-def test_it_draws_without_a_kernel_and_takes_the_pictures_place(sample, mount):
-    page = mount(sample)
+@pytest.fixture(scope="module")
+def seen(sample, browser, tmp_path_factory):
+    """A function: width, theme → a page of it that no test touches, so seen."""
+    with mounting(browser, tmp_path_factory.mktemp("seen")) as mounted:
+        page = mounted(sample)
+
+        def as_seen(width=800, theme="light"):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate("(theme) => (document.documentElement.dataset.theme = theme)", theme)
+            page.wait_for_timeout(100)  # drawings take the new width
+            return page
+
+        yield as_seen
+
+
+def test_it_draws_without_a_kernel_and_takes_the_pictures_place(seen):
+    page = seen()
     assert page.locator(".d2l-widget > img").count() == 0
     assert page.locator(".d2l svg, .d2l canvas").count() > 0
     assert page.locator(".d2l [aria-live=polite]").count() == 1
@@ -197,8 +213,8 @@ def test_what_a_reader_changes_is_spoken(sample, mount):
     page.wait_for_function("(node) => node.textContent", arg=spoken.element_handle(), timeout=3000)
 
 
-def test_every_control_has_a_name_and_is_large_enough(sample, mount):
-    page = mount(sample, width=SMALL_PHONE)
+def test_every_control_has_a_name_and_is_large_enough(seen):
+    page = seen(width=SMALL_PHONE)
     nameless = page.eval_on_selector_all(
         ".d2l :is(input, select, button, [role=button], [tabindex])",
         """all => all.filter((e) => e.checkVisibility() && !(
@@ -217,9 +233,8 @@ def test_every_control_has_a_name_and_is_large_enough(sample, mount):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_fits_a_small_phone_and_its_letters_can_be_read(sample, mount, theme):
-    page = mount(sample, width=SMALL_PHONE, theme=theme)
-    page.wait_for_timeout(100)  # drawings take the new width
+def test_it_fits_a_small_phone_and_its_letters_can_be_read(seen, theme):
+    page = seen(width=SMALL_PHONE, theme=theme)
     assert page.evaluate("document.documentElement.scrollWidth") <= SMALL_PHONE
     tiny = page.eval_on_selector_all(
         ".d2l svg text",
@@ -232,8 +247,8 @@ def test_it_fits_a_small_phone_and_its_letters_can_be_read(sample, mount, theme)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_letters_in_drawings_stand_out(sample, mount, theme):
-    assert mount(sample, theme=theme).evaluate(LOW_CONTRAST, 4.5) == []
+def test_letters_in_drawings_stand_out(seen, theme):
+    assert seen(theme=theme).evaluate(LOW_CONTRAST, 4.5) == []
 
 
 def test_a_figure_is_the_same_by_whatever_way_its_sliders_came(sample, mount):
@@ -253,14 +268,13 @@ def test_a_figure_is_the_same_by_whatever_way_its_sliders_came(sample, mount):
     assert drawn[0] == drawn[1]
 
 
-@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_nothing_moves_by_itself(sample, mount, motion):
-    page = mount(sample, reduced_motion=motion)
-    page.wait_for_timeout(800)  # long tables fill once all is quiet
-    before = page.locator(".d2l").inner_html()
-    page.wait_for_timeout(400)
-    assert page.locator(".d2l").inner_html() == before
-    assert page.evaluate("document.getAnimations().length") == 0
+def test_nothing_moves_by_itself(sample, mount):
+    pages = [mount(sample, reduced_motion=motion) for motion in ("reduce", "no-preference")]
+    pages[-1].wait_for_timeout(800)  # long tables fill once all is quiet
+    before = [page.locator(".d2l").inner_html() for page in pages]
+    pages[-1].wait_for_timeout(400)
+    assert [page.locator(".d2l").inner_html() for page in pages] == before
+    assert [page.evaluate("document.getAnimations().length") for page in pages] == [0, 0]
 
 
 def test_without_scripts_a_figure_and_the_numbers_stand(sample, mount):
