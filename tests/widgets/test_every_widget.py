@@ -146,17 +146,21 @@ def sample(request) -> Widget:
 
 @pytest.fixture(scope="module")
 def seen(sample, browser, tmp_path_factory):
-    """A function: width, theme → a page of it that no test touches, so seen."""
+    """`viewed`, of a page that no test touches."""
     with mounting(browser, tmp_path_factory.mktemp("seen")) as mounted:
-        page = mounted(sample)
+        yield viewed(mounted(sample))
 
-        def as_seen(width=800, theme="light"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.evaluate("(theme) => (document.documentElement.dataset.theme = theme)", theme)
-            page.wait_for_timeout(100)  # drawings take the new width
-            return page
 
-        yield as_seen
+def viewed(page):
+    """A function: width, theme → the page, so seen."""
+
+    def seen(width=800, theme="light"):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("(theme) => (document.documentElement.dataset.theme = theme)", theme)
+        page.wait_for_timeout(100)  # drawings take the new width
+        return page
+
+    return seen
 
 
 def test_it_draws_without_a_kernel_and_takes_the_pictures_place(seen):

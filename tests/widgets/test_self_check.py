@@ -143,8 +143,9 @@ def test_the_first_order_is_never_the_right_one():
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_keeps_the_rules_of_all_widgets(mount, theme):
-    every.test_every_control_has_a_name_and_is_large_enough(self_check(), mount)
-    every.test_it_fits_a_small_phone_and_its_letters_can_be_read(self_check(), mount, theme)
+    seen = every.viewed(mount(self_check()))
+    every.test_every_control_has_a_name_and_is_large_enough(seen)
+    every.test_it_fits_a_small_phone_and_its_letters_can_be_read(seen, theme)
     every.test_its_script_asks_nobody(self_check())
 
 
