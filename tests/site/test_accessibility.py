@@ -7,50 +7,59 @@ CONTRAST, LINKS = "color-contrast", "link-in-text-block"
 # of minor or moderate impact, and dear
 LESSER = ["region"]
 
-# Three quarters of a chapter's elements are tokens of code: of each class in each place, one stays.
-ONE_OF_EACH_TOKEN = """() => {
-  const seen = new Set();
-  for (const token of document.querySelectorAll("pre span")) {
-    if (token.children.length) continue;
-    const place = token.closest("[class*=cell_], .highlight")?.className;
-    const look = `${token.className} in ${place}`;
-    if (seen.has(look)) token.replaceWith(token.textContent);
-    seen.add(look);
-  }
-}"""
-
-# Of the texts that look alike, the first is measured; the rest, and what holds nothing else, are
-# marked.
-MARK_ALIKE = """() => {
-  for (const old of document.querySelectorAll("[data-alike]")) old.removeAttribute("data-alike");
+# What decides a text's contrast. What is hidden or a single character, axe does not measure: "".
+LOOK = """
   const surroundings = new Map([[null, ""]]);  // of an element: all that is painted behind it
   const around = (element) => {
     if (!surroundings.has(element)) {
-      const { backgroundColor, backgroundImage, opacity, filter } = getComputedStyle(element);
-      const own = String([backgroundColor, backgroundImage, opacity, filter]);
-      const clear = own === "rgba(0, 0, 0, 0),none,1,none";
+      const { backgroundColor, backgroundImage, opacity, filter, clip, clipPath } =
+        getComputedStyle(element);
+      const own = String([backgroundColor, backgroundImage, opacity, filter, clip, clipPath]);
+      const clear = own === "rgba(0, 0, 0, 0),none,1,none,auto,none";
       const above = around(element.parentElement);
       surroundings.set(element, clear ? above : `${own} on ${above}`);
     }
     return surroundings.get(element);
   };
   const look = (element) => {
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3);
+    const long = texts.map((node) => node.data.trim()).join("").length > 1;
+    const field = element.matches("input, select, textarea");
+    if (!(long || field) || !element.checkVisibility({ visibilityProperty: true })) return "";
     const { color, fontSize, fontWeight, textShadow, position } = getComputedStyle(element);
     return String([color, fontSize, fontWeight, textShadow, position, around(element)]);
   };
   const seen = new Set();
-  const visit = (element) => {  // whether nothing in it is new
-    const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    const looks = text || element.matches("input, select, textarea") ? look(element) : "";
+"""
+
+# Three quarters of a chapter's elements are tokens of code: one of each stays. Those of one class
+# are alike in every theme.
+ONE_OF_EACH_TOKEN = f"""() => {{
+  {LOOK}
+  const tokens = [...document.querySelectorAll("pre span")].filter((span) => !span.children.length);
+  const looks = tokens.map((token) => look(token) && `${{token.className}} ${{look(token)}}`);
+  tokens.forEach((token, i) => {{
+    if (!looks[i] || seen.has(looks[i])) token.replaceWith(token.textContent);
+    seen.add(looks[i]);
+  }});
+}}"""
+
+# Of the texts that look alike, the first is measured; the rest, and what holds nothing else, are
+# marked.
+MARK_ALIKE = f"""() => {{
+  {LOOK}
+  for (const old of document.querySelectorAll("[data-alike]")) old.removeAttribute("data-alike");
+  const visit = (element) => {{  // whether nothing in it is new
+    const looks = look(element);
     const alike = !looks || seen.has(looks);
     seen.add(looks);
     const spare = [...element.children].filter(visit);
     if (alike && spare.length === element.childElementCount) return true;
     for (const child of spare) child.dataset.alike = "";
     return false;
-  };
+  }};
   visit(document.body);
-}"""
+}}"""
 
 
 def test_axe_finds_nothing_serious(opened, page_name):

@@ -102,7 +102,7 @@ def test_pages_work_from_disk(from_disk):
 
 def test_it_is_light(over_http, address, html):
     page = over_http.page
-    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    load_images(page)
     page.wait_for_load_state("networkidle")
     ours = {url for url in over_http.fetched if url.startswith(address)}  # not data: or blob:
     files = {html / unquote(urlsplit(url.removeprefix(f"{address}/")).path) for url in ours}
@@ -354,9 +354,13 @@ def has_anchor(file: Path, anchor: str) -> bool:
     return file.suffix != ".html" or document_at(file).find(id=anchor) is not None
 
 
-def broken_images(page) -> list[str]:
+def load_images(page):
     page.evaluate("for (const image of document.images) image.loading = 'eager'")
     page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+
+
+def broken_images(page) -> list[str]:
+    load_images(page)
     return page.evaluate("[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)")
 
 
