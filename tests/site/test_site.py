@@ -103,7 +103,7 @@ def test_pages_work_from_disk(from_disk):
 def test_it_is_light(over_http, address, html):
     page = over_http.page
     load_images(page)
-    page.wait_for_load_state("networkidle")
+    page.evaluate("async () => void (await document.fonts.ready)")
     ours = {url for url in over_http.fetched if url.startswith(address)}  # not data: or blob:
     files = {html / unquote(urlsplit(url.removeprefix(f"{address}/")).path) for url in ours}
     assert len(files) > 5
