@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-# the headless shell first: the same pages for half the processor time
+# the headless shell first: the same pages in less processor time
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 BROWSER_ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
