@@ -297,6 +297,7 @@ def test_an_event_is_drawn_within_a_frame(sample, mount):
     page = mount(sample)
     for slider in controls(page):
         arguments = [slider.element_handle(), NUMBER_OF_EVENTS]
+        at_first = slider.input_value()
         for _ in range(10):
             boxes = statistics.median(page.evaluate(BOXES_TO_PAINT, NUMBER_OF_EVENTS))
             times, idle = page.evaluate(EVENT_TO_PAINT, arguments)
@@ -307,6 +308,7 @@ def test_an_event_is_drawn_within_a_frame(sample, mount):
                 break
         figures = slider.get_attribute("id"), boxes, median, slow
         assert median <= within and slow <= 2 * within, figures
+        slider.evaluate(SET, at_first)  # where one slider ends may leave nothing to the next
 
 
 def test_its_script_asks_nobody(sample):
