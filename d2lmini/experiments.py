@@ -274,7 +274,7 @@ def _time_to_accuracy() -> Iterator[Variant]:
     net = _thin((1, 16), (1, 64), (1, 128), (1, 256), image_size=28)
     shifted = Recipe(8, 0.1, augment=1, batch_size=64)
     yield Variant("Fashion-MNIST 0.929", "vgg11", shifted, 5, net, target=0.929, within=150)
-    # thinner than the chapter's net, too, where maps are large
+    # the CIFAR-10 chapter's own, (f) there: thinner than (e), most of all where maps are large
     net = _thin((1, 16), (1, 64), (2, 96), (2, 192), image_size=32)
     quick = replace(CIFAR10_RECIPE, num_epochs=5, batch_size=64)
     yield Variant("CIFAR-10 0.82", "vgg11", quick, 5, net, target=0.82, within=150)

@@ -92,26 +92,34 @@ def keywords(call):
     return {k.arg: value(k.value) for k in call.keywords}
 
 
-@pytest.mark.parametrize("model", CHAPTERS)
-def test_a_chapters_recipe_is_the_one_recorded(model):
-    chapter = {"vgg11-small": "vgg"}.get(model, model.removesuffix("-small"))
+(QUICK,) = (v for v in EXPERIMENTS["time_to_accuracy"].variants if v.name == "CIFAR-10 0.82")
+RECIPES = {
+    {"vgg11-small": "vgg"}.get(model, model.removesuffix("-small")): recipe
+    for model, recipe in CHAPTERS.items()
+} | {"vgg_cifar10": QUICK.recipe}
+
+
+@pytest.mark.parametrize("chapter", RECIPES)
+def test_a_chapters_recipe_is_the_one_recorded(chapter):
     cells = json.loads((CHAPTER_FILES / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
     calls = [
-        node.value
+        (ast.unparse(node.targets[0]).strip("()"), node.value)
         for cell in cells
         if cell["cell_type"] == "code" and "%pip" not in "".join(cell["source"])
         for node in ast.parse("".join(cell["source"])).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
     ]
 
-    def first(function):
-        return next(c for c in calls if ast.unparse(c.func) == f"d2l.{function}")
+    def first(target, function):
+        return next(c for t, c in calls if (t, ast.unparse(c.func)) == (target, f"d2l.{function}"))
 
-    recipe = CHAPTERS[model]
-    data = {"batch_size": 128, "resize": None, **keywords(first("load_data_fashion_mnist"))}
-    for option in ("batch_size", "resize", "normalize"):
+    recipe = RECIPES[chapter]
+    loading = first("train_iter, test_iter", f"load_data_{recipe.data}")
+    by_position = dict(zip(["batch_size"], map(ast.literal_eval, loading.args), strict=False))
+    data = {"resize": None, "augment": False, **by_position, **keywords(loading)}
+    for option in ("batch_size", "resize", "normalize", "augment"):
         assert data[option] == getattr(recipe, option)
-    training = {"init": "xavier", **keywords(first("train_ch6"))}
+    training = {"init": "xavier", **keywords(first("record", "train_ch6"))}
     for option in ("num_epochs", "lr", "optimizer", "schedule", "init"):
         assert training[option] == getattr(recipe, option)
 
