@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-NEEDS_CIFAR10 = Path(__file__).parent / "chapters" / "vgg_cifar10.ipynb"
+CHAPTERS = Path(__file__).parent / "chapters"
+NEEDS_CIFAR10 = CHAPTERS / "vgg_cifar10.ipynb"
+LONGEST = CHAPTERS / "googlenet.ipynb"  # begun last, it would end alone
 
 
 def pytest_configure():
@@ -36,6 +38,10 @@ def pytest_collect_file(file_path, parent):
         if not cifar10_is_here():
             return [NotebookWithoutData.from_parent(parent, path=file_path)]
     return collectors
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path != LONGEST)
 
 
 @pytest.hookimpl(tryfirst=True)
